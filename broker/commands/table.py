@@ -1,0 +1,35 @@
+"""Finding the syntax of a command, importing no more nouns than asked for."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Mapping
+from functools import cache
+from importlib import import_module
+from typing import Final
+
+from .grammar import Syntax
+
+#: The modules that have commands, by the order in which documents list them.
+NOUNS: Final = ("queue", "channel", "message", "user", "status")
+
+
+@cache
+def syntax_of(command: type) -> Syntax:
+    """Return the syntax of a command's class."""
+    module = sys.modules[command.__module__]
+    for syntax in module.SYNTAX:
+        if syntax.command is command:
+            found: Syntax = syntax
+            return found
+    raise LookupError(f"{command.__name__} has no syntax")
+
+
+@cache
+def all_syntaxes() -> Mapping[tuple[str, ...], Syntax]:
+    """Return every syntax by its words, importing all nouns."""
+    return {
+        syntax.words: syntax
+        for noun in NOUNS
+        for syntax in import_module(f"{__package__}.{noun}").SYNTAX
+    }

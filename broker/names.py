@@ -1,0 +1,220 @@
+"""What may be a name, a body, a duration: the limits every door shares.
+
+Each ``check_*`` returns its argument, so that it can stand in an expression,
+and raises :class:`~broker.errors.Invalid` or :class:`~broker.errors.TooBig`
+with a text that says what is allowed.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Final
+
+from .errors import Invalid, TooBig
+
+MAX_NAME_LENGTH: Final = 128
+#: What separates channel, user and name in the queue of a subscription.
+SUBSCRIPTION_MARK: Final = "@"
+#: Redis clients with a password alone log in as this user; it means "token".
+RESERVED_USER: Final = "default"
+
+DEFAULT_MAX_MESSAGE_BYTES: Final = 1024 * 1024
+#: The largest value `max_message_bytes` may take: half of what SQLite stores in a row.
+LARGEST_MESSAGE_BYTES: Final = 500_000_000
+MAX_HEADERS: Final = 64
+MAX_HEADER_BYTES: Final = 16 * 1024
+MAX_CONTENT_TYPE_LENGTH: Final = 255
+MAX_KEY_BYTES: Final = 255
+#: bcrypt reads no further than this; a longer password would be cut in silence.
+MAX_PASSWORD_BYTES: Final = 72
+MAX_PRIORITY: Final = 9
+DEFAULT_PRIORITY: Final = 4
+
+#: One pull answers at most so many messages and bodies of so many bytes (one
+#: message always fits): what a reply may hold in memory.
+MAX_PULL_COUNT: Final = 1000
+MAX_PULL_BYTES: Final = 16 * 1024 * 1024
+MAX_SETTINGS: Final = 64
+MAX_RECEIPTS: Final = 1000
+
+DEFAULT_LEASE_MS: Final = 30_000
+MAX_LEASE_MS: Final = 12 * 3_600_000
+#: Delays, waits and lifetimes: ten years, far from the end of any integer.
+MAX_DURATION_MS: Final = 3653 * 86_400_000
+DEFAULT_KEY_TTL_MS: Final = 24 * 3_600_000
+MAX_INTEGER: Final = 2**63 - 1
+
+_NAME_CHARACTERS = frozenset("ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789._:-")
+_RECEIPT_CHARACTERS = frozenset("0123456789abcdefghijklmnopqrstuvwxyz.")
+_NAME_RULE = "1 to 128 characters of A-Z a-z 0-9 . _ : -, not starting with -"
+_UNITS = {"ms": 1, "s": 1000, "m": 60_000, "h": 3_600_000, "d": 86_400_000}
+
+
+def check_name(name: str, what: str = "name") -> str:
+    """Return ``name`` if a queue, channel or subscription may be called so."""
+    if (
+        not isinstance(name, str)
+        or not 0 < len(name) <= MAX_NAME_LENGTH
+        or name[0] == "-"
+        or not _NAME_CHARACTERS.issuperset(name)
+    ):
+        raise Invalid(f"invalid {what} {_shown(name)}: a {what} is {_NAME_RULE}")
+    return name
+
+
+def check_queue_name(name: str) -> str:
+    """Return ``name`` if it can name a queue, be it that of a subscription (CHANNEL@USER)."""
+    if isinstance(name, str) and SUBSCRIPTION_MARK in name:
+        parts = name.split(SUBSCRIPTION_MARK)
+        if len(parts) > 3:
+            raise Invalid(f"invalid queue name {_shown(name)}: at most CHANNEL@USER@NAME")
+        for part in parts:
+            check_name(part, "queue name")
+        return name
+    return check_name(name, "queue name")
+
+
+def check_user_name(name: str) -> str:
+    """Return ``name`` if a user may be called so."""
+    check_name(name, "user name")
+    if name == RESERVED_USER:
+        raise Invalid(f"the user name {RESERVED_USER!r} is reserved")
+    return name
+
+
+def subscription_queue(channel: str, user: str, name: str = "") -> str:
+    """Return the name of the queue of a subscription: ``CHANNEL@USER[@NAME]``."""
+    queue = f"{channel}{SUBSCRIPTION_MARK}{user}"
+    return f"{queue}{SUBSCRIPTION_MARK}{name}" if name else queue
+
+
+def check_password(password: str) -> str:
+    """Return ``password`` if bcrypt can tell it whole: 1 to 72 bytes of UTF-8, no NUL."""
+    size = len(password.encode("utf-8", "surrogateescape"))
+    if not 0 < size <= MAX_PASSWORD_BYTES:
+        raise Invalid(f"a password is 1 to {MAX_PASSWORD_BYTES} bytes of UTF-8, not {size}")
+    if "\0" in password:
+        raise Invalid("a password holds no NUL character")
+    return password
+
+
+def check_body(body: bytes) -> bytes:
+    """Return ``body`` if it is bytes; its size is checked against the broker's own limit."""
+    if not isinstance(body, bytes):
+        raise Invalid(f"a body is bytes, not {type(body).__name__}")
+    return body
+
+
+def check_body_size(size: int, max_message_bytes: int) -> None:
+    """Refuse a body of ``size`` bytes that is over the limit."""
+    if size > max_message_bytes:
+        raise TooBig(f"the body has {size} bytes, the limit is {max_message_bytes}")
+
+
+def check_receipt(receipt: str) -> str:
+    """Return ``receipt`` if it has the form of one: ``[0-9a-z.]+``, at most 32 characters."""
+    if (
+        not isinstance(receipt, str)
+        or not 0 < len(receipt) <= 32
+        or not _RECEIPT_CHARACTERS.issuperset(receipt)
+    ):
+        raise Invalid(f"not a receipt: {_shown(receipt)}")
+    return receipt
+
+
+def check_key(key: str) -> str:
+    """Return ``key`` if a send may be told by it: 1 to 255 bytes of UTF-8."""
+    size = len(_utf8(key, "key"))
+    if not 0 < size <= MAX_KEY_BYTES:
+        raise Invalid(f"a key is 1 to {MAX_KEY_BYTES} bytes of UTF-8, not {size}")
+    return key
+
+
+def check_content_type(content_type: str) -> str:
+    """Return ``content_type`` if it is printable ASCII of at most 255 characters."""
+    if (
+        not 0 < len(content_type) <= MAX_CONTENT_TYPE_LENGTH
+        or not content_type.isascii()
+        or not content_type.isprintable()
+    ):
+        raise Invalid(
+            f"a content type is 1 to {MAX_CONTENT_TYPE_LENGTH} printable ASCII characters"
+        )
+    return content_type
+
+
+def check_headers(headers: Mapping[str, str]) -> Mapping[str, str]:
+    """Return ``headers`` if they are few, small, and text under text.
+
+    Raises:
+        Invalid: not a mapping of text to text, an empty name, or over 64 of them.
+        TooBig: names and values together have over 16 KiB of UTF-8.
+    """
+    if not isinstance(headers, Mapping):
+        raise Invalid("headers are an object of text values")
+    if len(headers) > MAX_HEADERS:
+        raise Invalid(f"at most {MAX_HEADERS} headers, not {len(headers)}")
+    size = 0
+    for name, value in headers.items():
+        if not isinstance(name, str) or not name or not isinstance(value, str):
+            raise Invalid("a header is a name and a text")
+        size += len(_utf8(name, "header")) + len(_utf8(value, "header"))
+    if size > MAX_HEADER_BYTES:
+        raise TooBig(f"the headers have {size} bytes, the limit is {MAX_HEADER_BYTES}")
+    return headers
+
+
+def check_range(value: int, low: int, high: int, what: str) -> int:
+    """Return ``value`` if it is an integer from ``low`` to ``high``."""
+    if not isinstance(value, int) or isinstance(value, bool) or not low <= value <= high:
+        raise Invalid(f"{what} is a whole number from {low} to {high}, not {_shown(value)}")
+    return value
+
+
+def parse_duration(text: str) -> int:
+    """Return the milliseconds of ``500ms``, ``30s``, ``10m``, ``2h`` or ``7d``.
+
+    A fraction is allowed where it comes to whole milliseconds (``1.5s``); ``0``
+    needs no unit.
+
+    Raises:
+        Invalid: no such form, negative, or over ten years.
+    """
+    number = text.rstrip("abcdefghijklmnopqrstuvwxyz")
+    factor = _UNITS.get(text[len(number) :]) if text != "0" else 1
+    whole, _, fraction = number.partition(".")
+    if (
+        factor is None
+        or not _is_digits(whole)
+        or (fraction or "." in number)
+        and not _is_digits(fraction)
+    ):
+        raise Invalid(f"not a duration: {_shown(text)}; write 500ms, 30s, 10m, 2h or 7d")
+    if len(whole) > 15 or len(fraction) > 6:
+        raise Invalid(f"the duration {_shown(text)} is out of range: at most 3653d")
+    scaled = int(whole + fraction) * factor
+    milliseconds, rest = divmod(scaled, int(10 ** len(fraction)))
+    if rest:
+        raise Invalid(f"the duration {_shown(text)} is finer than a millisecond")
+    if milliseconds > MAX_DURATION_MS:
+        raise Invalid(f"the duration {_shown(text)} is out of range: at most 3653d")
+    return milliseconds
+
+
+def _is_digits(text: str) -> bool:
+    return text.isascii() and text.isdigit()
+
+
+def _utf8(text: str, what: str) -> bytes:
+    if not isinstance(text, str):
+        raise Invalid(f"a {what} is text, not {type(text).__name__}")
+    try:
+        return text.encode()
+    except UnicodeEncodeError:
+        raise Invalid(f"the {what} {_shown(text)} is not valid UTF-8") from None
+
+
+def _shown(value: object) -> str:
+    """Return ``value`` as an error text shows it: quoted, escaped, cut."""
+    shown = ascii(value)
+    return shown if len(shown) <= 80 else f"{shown[:76]}...{shown[-1]}"

@@ -1,0 +1,145 @@
+"""The database: opened as it must be, one writing connection, one transaction at a time."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from sqlalchemy import Connection
+
+from ..errors import BrokerError, NotFound, Unavailable
+from . import schema
+from .dialect import SQLiteDialect, StoreFailure
+from .transaction import Limits, Transaction
+
+
+class Database:
+    """A SQLite database, open for its one owner.
+
+    The caller holds the owner lock (:mod:`broker.store.owner`) whenever it opens,
+    begins or closes, and uses the object from one thread at a time.
+
+    Args:
+        path: the file.
+        limits: what the broker allows.
+    """
+
+    def __init__(self, path: str, limits: Limits) -> None:
+        self.path = path
+        self.limits = limits
+        self._dialect = SQLiteDialect(path)
+        self._engine = self._dialect.create_engine()
+        self._connection: Connection | None = None
+
+    @property
+    def is_open(self) -> bool:
+        """Whether the connection is open."""
+        return self._connection is not None
+
+    def open(self, *, create: bool) -> None:
+        """Open the file; make it (``create``), fill it or upgrade it as it needs.
+
+        Raises:
+            NotFound: it is missing and not to be made.
+            Invalid: it is no broker database, or one of a newer version.
+            Unavailable: it cannot be opened, written, or is on an unsuitable file system.
+            Full: there is no room for it.
+            StoreFailure: an I/O error or a damaged file.
+        """
+        if self._connection is not None:
+            return
+        if not os.path.exists(self.path):
+            if not create:
+                raise NotFound(f"there is no database {self.path}")
+            self._create_file()
+        self._dialect.check_file_system()
+        with self.errors():
+            connection = self._engine.connect()
+            try:
+                schema.prepare(connection, self.path, create=create)
+            except BaseException:
+                connection.close()
+                raise
+        self._connection = connection
+
+    def _create_file(self) -> None:
+        """Make an empty file only its owner may read; SQLite makes the rest to match it.
+
+        The descriptor is closed before SQLite opens the file: closing one later
+        would drop SQLite's POSIX locks.
+        """
+        folder = os.path.dirname(self.path) or "."
+        try:
+            os.close(os.open(self.path, os.O_CREAT | os.O_EXCL | os.O_RDWR | os.O_CLOEXEC, 0o600))
+            descriptor = os.open(folder, os.O_RDONLY | os.O_CLOEXEC)
+        except FileNotFoundError:
+            raise Unavailable(f"the folder {folder} does not exist") from None
+        except OSError as error:
+            raise Unavailable(f"{self.path} cannot be created: {error.strerror}") from error
+        try:
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)
+
+    @contextmanager
+    def transaction(self, now: int) -> Iterator[Transaction]:
+        """Run the body in one IMMEDIATE transaction, committed and synced at its end.
+
+        Args:
+            now: the time of the transaction, in milliseconds since 1970.
+
+        Raises:
+            BrokerError: the database refused, and everything was rolled back.
+            StoreFailure: an I/O error; whether it was committed is not known, and
+                the connection is closed.
+        """
+        connection = self._connection
+        if connection is None:
+            raise AssertionError("the database is not open")
+        with self.errors(), connection.begin():
+            tx = Transaction(connection, self._dialect.name, now, self.limits)
+            yield tx
+            tx.flush()
+
+    @contextmanager
+    def errors(self) -> Iterator[None]:
+        """Translate the driver's errors; the only place where that is done."""
+        try:
+            yield
+        except (BrokerError, StoreFailure):
+            raise
+        except Exception as error:
+            # Not only the driver's own classes: SQLAlchemy wraps them. What is no
+            # error of the database goes on unchanged.
+            meaning = self._dialect.translate(error)
+            if meaning is None:
+                raise
+            if isinstance(meaning, StoreFailure):
+                self.abandon()
+            raise meaning from error
+
+    def abandon(self) -> None:
+        """Give the connection up after a failure, without a word more to the file."""
+        connection, self._connection = self._connection, None
+        if connection is not None:
+            connection.invalidate()
+            connection.close()
+
+    def close(self) -> None:
+        """Close the connection, which moves the log into the file; twice is fine."""
+        connection, self._connection = self._connection, None
+        if connection is not None:
+            with self.errors():
+                connection.close()
+
+    def sizes(self) -> tuple[int, int]:
+        """Return the bytes of the file and of its write-ahead log."""
+        return _size(self.path), _size(f"{self.path}-wal")
+
+
+def _size(path: str) -> int:
+    try:
+        return os.stat(path).st_size
+    except FileNotFoundError:
+        return 0

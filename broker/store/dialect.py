@@ -1,0 +1,195 @@
+"""What differs between databases: opening, beginning, and what their errors mean.
+
+Only SQLite is here; a second database is a second class with these methods.
+"""
+
+from __future__ import annotations
+
+import os
+import sqlite3
+from collections.abc import Callable
+
+from sqlalchemy import Engine, create_engine, event
+from sqlalchemy.engine.interfaces import DBAPIConnection
+from sqlalchemy.exc import DBAPIError
+from sqlalchemy.pool import NullPool
+
+from ..errors import BrokerError, Full, Invalid, Unavailable
+
+#: `RETURNING`, which the allocation of ids uses.
+OLDEST_SQLITE = (3, 35, 0)
+#: SQLite waits so long for a lock. The owner lock keeps every other process of
+#: ours away; this is for a foreign tool that reads the file beside us.
+BUSY_TIMEOUT_MS = 5000
+#: Pages (of 4 KiB) in the write-ahead log after which a commit checkpoints it.
+CHECKPOINT_PAGES = 1000
+#: What a checkpointed log may keep on disk.
+WAL_LIMIT_BYTES = 64 * 1024 * 1024
+CACHE_KIB = 16 * 1024
+#: File systems whose shared memory or locks do not hold what WAL asks of them.
+UNSUITABLE_FILE_SYSTEMS = frozenset(
+    ["nfs", "nfs4", "cifs", "smb3", "smbfs", "9p", "afs", "ceph", "glusterfs", "lustre", "virtiofs",
+     "fuse.sshfs", "fuse.s3fs", "fuse.rclone", "fuse.glusterfs", "vboxsf", "prl_fs", "davfs"]
+)  # fmt: skip
+
+
+class StoreFailure(Exception):
+    """The database failed in a way that leaves the outcome of a commit unknown.
+
+    No reply may be sent for what was in that transaction, and nothing more may
+    be written through this connection.
+    """
+
+
+class SQLiteDialect:
+    """SQLite in WAL mode with a sync at every commit."""
+
+    name = "sqlite"
+
+    def __init__(self, path: str) -> None:
+        self.path = path
+
+    def create_engine(self) -> Engine:
+        """Return an engine whose connections begin with IMMEDIATE, by our own BEGIN.
+
+        The driver's implicit transactions are off (``isolation_level=None``). Its
+        ``autocommit=True`` is no substitute: there ``commit()`` does nothing.
+        """
+        engine = create_engine(
+            "sqlite://", creator=self._connect, poolclass=NullPool, isolation_level=None
+        )
+        event.listen(engine, "begin", lambda connection: _begin(connection.connection))
+        return engine
+
+    def _connect(self) -> sqlite3.Connection:
+        if sqlite3.sqlite_version_info < OLDEST_SQLITE:
+            raise Unavailable(
+                f"SQLite {sqlite3.sqlite_version} is too old, 3.35 or later is needed"
+            )
+        uri = f"file:{_uri_path(self.path)}?mode=rw"
+        connection = sqlite3.connect(
+            uri,
+            uri=True,
+            isolation_level=None,
+            check_same_thread=False,
+            timeout=BUSY_TIMEOUT_MS / 1000,
+            cached_statements=256,
+        )
+        try:
+            self._prepare(connection)
+        except BaseException:
+            connection.close()
+            raise
+        return connection
+
+    def _prepare(self, connection: sqlite3.Connection) -> None:
+        execute = connection.execute
+        # Before the first page is written, or it has no effect.
+        execute("PRAGMA auto_vacuum=INCREMENTAL")
+        mode = execute("PRAGMA journal_mode=WAL").fetchone()[0]
+        if mode != "wal":
+            raise Unavailable(f"{self.path} cannot be put into WAL mode (it stays in {mode!r})")
+        execute("PRAGMA synchronous=FULL")
+        execute("PRAGMA foreign_keys=ON")
+        execute(f"PRAGMA wal_autocheckpoint={CHECKPOINT_PAGES}")
+        execute(f"PRAGMA journal_size_limit={WAL_LIMIT_BYTES}")
+        execute(f"PRAGMA cache_size=-{CACHE_KIB}")
+        execute("PRAGMA temp_store=MEMORY")
+        execute("PRAGMA trusted_schema=OFF")
+
+    def check_file_system(self) -> None:
+        """Refuse a network or virtual file system, where WAL can lose what it synced.
+
+        Linux tells the type in ``/proc``; elsewhere nothing is checked. Set
+        ``BROKER_ANY_FILESYSTEM=1`` to take the risk.
+
+        Raises:
+            Unavailable: the folder is on such a file system.
+        """
+        kind = _file_system_of(os.path.dirname(self.path) or ".")
+        if kind in UNSUITABLE_FILE_SYSTEMS and not os.environ.get("BROKER_ANY_FILESYSTEM"):
+            raise Unavailable(
+                f"{self.path} is on a {kind} file system, which does not keep SQLite's promises; "
+                "choose a local disk (or set BROKER_ANY_FILESYSTEM=1 to take the risk)"
+            )
+
+    def translate(self, error: Exception) -> BrokerError | StoreFailure | None:
+        """Return what a driver's error means, or None if it is no error of the database.
+
+        A :class:`StoreFailure` is returned for I/O errors and a damaged file.
+        """
+        original = error.orig if isinstance(error, DBAPIError) else error
+        if not isinstance(original, sqlite3.Error):
+            return None
+        code = getattr(original, "sqlite_errorcode", None)
+        primary = code & 0xFF if isinstance(code, int) else None
+        meaning = _MEANINGS.get(primary) if primary is not None else None
+        return meaning(self.path, original) if meaning else None
+
+
+def _begin(connection: DBAPIConnection) -> None:
+    connection.cursor().execute("BEGIN IMMEDIATE")
+
+
+def _full(path: str, error: sqlite3.Error) -> BrokerError:
+    return Full(f"the disk of {path} is full")
+
+
+def _not_a_database(path: str, error: sqlite3.Error) -> BrokerError:
+    return Invalid(f"{path} is not a broker database")
+
+
+def _read_only(path: str, error: sqlite3.Error) -> BrokerError:
+    return Unavailable(f"{path} cannot be written (read-only file or folder)")
+
+
+def _cannot_open(path: str, error: sqlite3.Error) -> BrokerError:
+    return Unavailable(f"{path} cannot be opened: {error}")
+
+
+def _busy(path: str, error: sqlite3.Error) -> BrokerError:
+    return Unavailable(f"another program holds a lock on {path}")
+
+
+def _failure(path: str, error: sqlite3.Error) -> StoreFailure:
+    return StoreFailure(f"{path}: {error}")
+
+
+_MEANINGS: dict[int, Callable[[str, sqlite3.Error], BrokerError | StoreFailure]] = {
+    sqlite3.SQLITE_FULL: _full,
+    sqlite3.SQLITE_NOTADB: _not_a_database,
+    sqlite3.SQLITE_READONLY: _read_only,
+    sqlite3.SQLITE_PERM: _read_only,
+    sqlite3.SQLITE_CANTOPEN: _cannot_open,
+    sqlite3.SQLITE_AUTH: _cannot_open,
+    sqlite3.SQLITE_BUSY: _busy,
+    sqlite3.SQLITE_LOCKED: _busy,
+    sqlite3.SQLITE_PROTOCOL: _busy,
+    sqlite3.SQLITE_IOERR: _failure,
+    sqlite3.SQLITE_CORRUPT: _failure,
+    sqlite3.SQLITE_NOMEM: _failure,
+}
+
+
+def _uri_path(path: str) -> str:
+    from urllib.parse import quote
+
+    return quote(os.path.abspath(path))
+
+
+def _file_system_of(folder: str) -> str | None:
+    """Return the type of the file system that holds ``folder``, or None where /proc does not say."""
+    try:
+        with open("/proc/self/mountinfo", encoding="utf-8", errors="surrogateescape") as mounts:
+            lines = mounts.readlines()
+    except OSError:
+        return None
+    real = os.path.realpath(folder)
+    best, kind = "", None
+    for line in lines:
+        fields, _, rest = line.partition(" - ")
+        point = fields.split(" ")[4].encode().decode("unicode_escape")
+        inside = real == point or real.startswith(point.rstrip("/") + "/")
+        if inside and len(point) >= len(best):
+            best, kind = point, rest.split(" ")[0]
+    return kind

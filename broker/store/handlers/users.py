@@ -1,0 +1,224 @@
+"""Users, and who a caller is."""
+
+from __future__ import annotations
+
+from sqlalchemy import Select, delete, func, insert, select, update
+
+from ...commands.request import Principal
+from ...commands.user import (
+    PasswordHash,
+    User,
+    UserCreate,
+    UserDelete,
+    UserList,
+    UserPassword,
+    UserShow,
+    Whoami,
+)
+from ...errors import Conflict, Denied, Exists, NoAuth, NotFound
+from ...models import Channel, Queue
+from ...models import User as UserModel
+from ..transaction import Transaction
+from .channels import end_subscriptions
+from .registry import handles
+from .rights import check_admin
+
+# --- who a caller is -------------------------------------------------------------
+
+
+def find_user(tx: Transaction, name: str) -> UserModel | None:
+    """Return a user by name."""
+    row = tx.connection.execute(_users().where(UserModel.name == name)).one_or_none()
+    return None if row is None else UserModel(**row._mapping)
+
+
+def existing_user(tx: Transaction, name: str) -> UserModel:
+    """Return a user by name, or refuse."""
+    user = find_user(tx, name)
+    if user is None:
+        raise NotFound(f"there is no user {name!r}")
+    return user
+
+
+def principal_of_uid(tx: Transaction, uid: int, login: str) -> Principal:
+    """Return the user an operating-system uid stands for, made if it is new.
+
+    Whoever comes first to an empty database is its first admin. ``login`` is the
+    name the system knows; where a user of that name exists, with a password or
+    another uid, the new one is called ``login:uid``: the two are never mixed up.
+    """
+    row = tx.connection.execute(
+        select(UserModel.id, UserModel.name, UserModel.is_admin).where(UserModel.uid == uid)
+    ).one_or_none()
+    if row is not None:
+        return Principal(*row)
+    first = tx.connection.scalar(select(func.count()).select_from(UserModel)) == 0
+    name = login if find_user(tx, login) is None else f"{login}:{uid}"
+    return _insert_user(tx, name, None, uid, is_admin=first)
+
+
+def principal_of_name(tx: Transaction, name: str) -> tuple[Principal, str | None] | None:
+    """Return a user by name and its password's hash, or None if there is none."""
+    user = find_user(tx, name)
+    if user is None:
+        return None
+    return Principal(user.id, user.name, user.is_admin), user.password_hash
+
+
+def register(tx: Transaction, name: str, password: PasswordHash) -> Principal | None:
+    """Make a user that logged in with an unknown name; None if the name is known by now."""
+    if find_user(tx, name) is not None:
+        return None
+    return _insert_user(tx, name, password, None, is_admin=False)
+
+
+def acting_as(tx: Transaction, principal: Principal, name: str) -> Principal:
+    """Return the user on whose behalf ``principal`` asks to act; for admins, or oneself."""
+    if name == principal.name:
+        return principal
+    if not principal.is_admin:
+        raise Denied(f"only an admin may act as another user, and {principal.name!r} is none")
+    user = existing_user(tx, name)
+    return Principal(user.id, user.name, user.is_admin)
+
+
+# --- commands --------------------------------------------------------------------
+
+
+@handles(UserCreate)
+def create(tx: Transaction, principal: Principal, command: UserCreate) -> None:
+    """Create a user."""
+    check_admin(principal, "create users")
+    if find_user(tx, command.name) is not None:
+        if command.if_missing:
+            return
+        raise Exists(f"the user {command.name!r} exists already")
+    if command.uid is not None:
+        holder = tx.connection.scalar(select(UserModel.name).where(UserModel.uid == command.uid))
+        if holder is not None:
+            raise Exists(f"the uid {command.uid} is already the user {holder!r}")
+    password = command.password
+    if password is not None and not isinstance(password, PasswordHash):
+        raise AssertionError("the store takes hashes, no passwords")
+    _insert_user(tx, command.name, password, command.uid, is_admin=command.admin)
+
+
+@handles(UserPassword)
+def set_password(tx: Transaction, principal: Principal, command: UserPassword) -> None:
+    """Set one's own password, or as an admin anybody's."""
+    if command.name != principal.name:
+        check_admin(principal, "set the password of another user")
+    if not isinstance(command.password, PasswordHash):
+        raise AssertionError("the store takes hashes, no passwords")
+    user = existing_user(tx, command.name)
+    tx.connection.execute(
+        update(UserModel).where(UserModel.id == user.id).values(password_hash=str(command.password))
+    )
+    tx.users_changed = True
+
+
+@handles(UserList)
+def list_users(tx: Transaction, principal: Principal, command: UserList) -> tuple[User, ...]:
+    """List users by name."""
+    check_admin(principal, "list users")
+    rows = tx.connection.execute(_users().order_by(UserModel.name))
+    return tuple(_record(UserModel(**row._mapping)) for row in rows)
+
+
+@handles(UserShow)
+def show(tx: Transaction, principal: Principal, command: UserShow) -> User:
+    """Show oneself, or as an admin anybody."""
+    if command.name != principal.name:
+        check_admin(principal, "show other users")
+    return _record(existing_user(tx, command.name))
+
+
+@handles(Whoami)
+def whoami(tx: Transaction, principal: Principal, command: Whoami) -> User:
+    """Show the caller."""
+    user = find_user(tx, principal.name)
+    if user is None:
+        raise NoAuth(f"the user {principal.name!r} is no more")
+    return _record(user)
+
+
+@handles(UserDelete)
+def delete_user(tx: Transaction, principal: Principal, command: UserDelete) -> int:
+    """Delete a user, its subscriptions with it; what it owns goes to another or holds it."""
+    check_admin(principal, "delete users")
+    user = find_user(tx, command.name)
+    if user is None:
+        if command.if_exists:
+            return 0
+        raise NotFound(f"there is no user {command.name!r}")
+    if user.is_admin and _admins(tx) == 1:
+        raise Conflict(f"{user.name!r} is the last admin")
+    if command.give_to is None:
+        _check_owns_nothing(tx, user)
+    else:
+        heir = existing_user(tx, command.give_to)
+        if heir.id == user.id:
+            raise Conflict(f"{user.name!r} cannot inherit from itself")
+        _give(tx, user.id, heir.id)
+    held = end_subscriptions(tx, user.id)
+    tx.connection.execute(delete(UserModel).where(UserModel.id == user.id))
+    tx.users_changed = True
+    return held
+
+
+def _check_owns_nothing(tx: Transaction, user: UserModel) -> None:
+    queues = tx.connection.scalar(
+        select(func.count()).where(Queue.owner_id == user.id, Queue.channel_id.is_(None))
+    )
+    channels = tx.connection.scalar(select(func.count()).where(Channel.owner_id == user.id))
+    if queues or channels:
+        raise Conflict(
+            f"{user.name!r} owns {queues} queues and {channels} channels: name who gets them"
+        )
+
+
+def _give(tx: Transaction, from_id: int, to_id: int) -> None:
+    tx.connection.execute(
+        update(Queue)
+        .where(Queue.owner_id == from_id, Queue.channel_id.is_(None))
+        .values(owner_id=to_id)
+    )
+    tx.connection.execute(update(Channel).where(Channel.owner_id == from_id).values(owner_id=to_id))
+    tx.forget_queues()
+
+
+def _admins(tx: Transaction) -> int:
+    return tx.connection.scalar(select(func.count()).where(UserModel.is_admin)) or 0
+
+
+def _insert_user(
+    tx: Transaction, name: str, password: str | None, uid: int | None, *, is_admin: bool
+) -> Principal:
+    user_id = tx.allocate()
+    tx.connection.execute(
+        insert(UserModel).values(
+            id=user_id,
+            name=name,
+            password_hash=None if password is None else str(password),
+            uid=uid,
+            is_admin=is_admin,
+            created_at=tx.now,
+        )
+    )
+    tx.users_changed = True
+    return Principal(user_id, name, is_admin)
+
+
+def _users() -> Select[int, str, str | None, int | None, bool, int]:
+    return select(
+        UserModel.id,
+        UserModel.name,
+        UserModel.password_hash,
+        UserModel.uid,
+        UserModel.is_admin,
+        UserModel.created_at,
+    )
+
+
+def _record(user: UserModel) -> User:
+    return User(user.name, user.uid, user.is_admin, user.password_hash is not None, user.created_at)

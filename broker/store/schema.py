@@ -1,0 +1,169 @@
+"""The schema of a database: fresh, current, older or newer than this program.
+
+The revision is compared with a constant, so that an open costs one query and
+never imports Alembic; only an upgrade does.
+"""
+
+from __future__ import annotations
+
+import os
+import sqlite3
+from typing import TYPE_CHECKING
+
+from sqlalchemy import Connection, insert
+
+from ..errors import Invalid, NotFound, Unavailable
+from ..models import Base, Sequence
+from ..models.base import VERSION_TABLE
+from ..models.sequences import ID_SEQUENCE
+
+if TYPE_CHECKING:
+    from alembic.config import Config
+
+#: The newest revision; a test holds it to the scripts.
+HEAD = "0001"
+
+
+def prepare(connection: Connection, path: str, *, create: bool) -> None:
+    """Bring a database to the newest revision; called with the owner lock held.
+
+    A fresh file is made from the models and stamped, in one transaction, so a
+    crash leaves an empty file or a whole schema. An older one is backed up to
+    ``PATH.REVISION.bak`` and upgraded. A newer one is not touched.
+
+    Raises:
+        NotFound: the file is empty and not to be made.
+        Invalid: not a broker database, or from a newer version.
+    """
+    revision = current(connection)
+    if revision == HEAD:
+        return
+    if revision is None:
+        if not create:
+            raise NotFound(f"{path} is an empty file, not yet a database")
+        _make(connection)
+        return
+    if revision not in known_revisions():
+        raise Invalid(
+            f"{path} was written by a newer version of the broker "
+            f"(revision {revision!r}, this one knows up to {HEAD!r}); it is left as it is"
+        )
+    _back_up(connection, f"{path}.{revision}.bak")
+    upgrade(connection)
+
+
+def current(connection: Connection) -> str | None:
+    """Return the revision of a database, or None if it is empty.
+
+    Raises:
+        Invalid: it has tables, but not the broker's.
+    """
+    with connection.begin():
+        tables = set(
+            connection.exec_driver_sql("SELECT name FROM sqlite_master WHERE type = 'table'")
+            .scalars()
+            .all()
+        )
+        if VERSION_TABLE in tables:
+            revision = connection.exec_driver_sql(
+                f"SELECT version_num FROM {VERSION_TABLE}"  # noqa: S608 - a constant
+            ).scalar()
+            return None if revision is None else str(revision)
+        if tables:
+            raise Invalid("the file is the database of another program")
+        return None
+
+
+def _make(connection: Connection) -> None:
+    with connection.begin():
+        Base.metadata.create_all(connection)
+        connection.exec_driver_sql(
+            f"CREATE TABLE {VERSION_TABLE} (version_num VARCHAR(32) NOT NULL, "
+            f"CONSTRAINT {VERSION_TABLE}_pkc PRIMARY KEY (version_num))"
+        )
+        connection.exec_driver_sql(
+            f"INSERT INTO {VERSION_TABLE} (version_num) VALUES (?)",  # noqa: S608 - a constant
+            (HEAD,),
+        )
+        connection.execute(insert(Sequence).values(name=ID_SEQUENCE, value=0))
+
+
+def table_names() -> list[str]:
+    """Return the names of the broker's tables, parents first."""
+    return [table.name for table in Base.metadata.sorted_tables]
+
+
+# --- upgrades --------------------------------------------------------------------
+
+
+def known_revisions() -> set[str]:
+    """Return every revision there is a script for."""
+    from alembic.script import ScriptDirectory
+
+    return {script.revision for script in ScriptDirectory.from_config(config()).walk_revisions()}
+
+
+def config() -> Config:
+    """Return an Alembic configuration that finds the scripts where they are installed."""
+    from importlib.resources import files
+
+    from alembic.config import Config
+
+    configuration = Config()
+    try:
+        location = files("broker.migrations")
+    except ModuleNotFoundError:
+        # A checkout that is not installed: the folder beside the package.
+        location = files("migrations")
+    configuration.set_main_option("script_location", str(location).replace("%", "%%"))
+    return configuration
+
+
+def upgrade(connection: Connection, revision: str = "head") -> None:
+    """Upgrade a database in one transaction.
+
+    Foreign keys are off meanwhile, for a batch rebuild of a table would cascade
+    and empty those that refer to it, and are checked before the commit.
+    """
+    from alembic import command
+
+    configuration = config()
+    configuration.attributes["connection"] = connection
+    connection.exec_driver_sql("PRAGMA foreign_keys=OFF")
+    connection.rollback()
+    try:
+        with connection.begin():
+            command.upgrade(configuration, revision)
+            broken = connection.exec_driver_sql("PRAGMA foreign_key_check").all()
+            if broken:
+                raise Invalid(f"the upgrade would leave {len(broken)} broken references")
+    finally:
+        connection.exec_driver_sql("PRAGMA foreign_keys=ON")
+        connection.rollback()
+
+
+def _back_up(connection: Connection, target: str) -> None:
+    """Copy the database to ``target``, whole and synced, before it is changed.
+
+    A copy left half-written by a crash is replaced; it appears under its name
+    only when it is complete.
+    """
+    partial = f"{target}.partial"
+    driver = connection.connection.driver_connection
+    if not isinstance(driver, sqlite3.Connection):
+        raise AssertionError("only SQLite is backed up by copying")
+    try:
+        os.close(os.open(partial, os.O_CREAT | os.O_TRUNC | os.O_RDWR, 0o600))
+        copy = sqlite3.connect(partial)
+        try:
+            driver.backup(copy)
+        finally:
+            copy.close()
+        descriptor = os.open(partial, os.O_RDONLY)
+        try:
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)
+        os.replace(partial, target)
+    except OSError as error:
+        raise Unavailable(f"no back-up before the upgrade: {error.strerror}: {target}") from error

@@ -1,0 +1,179 @@
+"""What handlers work with: one transaction, its time, and what it still owes."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+from sqlalchemy import Connection
+
+from ..models.sequences import ID_SEQUENCE
+from . import statements as sql
+from .statements import Statement
+
+
+class QueueRow(NamedTuple):
+    """A queue as the handlers know it; the counters are those before this transaction."""
+
+    id: int
+    name: str
+    owner_id: int
+    channel_id: int | None
+    ready: int
+    delayed: int
+    leased: int
+    dead: int
+    bytes: int
+
+
+class Limits(NamedTuple):
+    """What the broker as a whole allows."""
+
+    max_message_bytes: int
+
+
+class Counters:
+    """Changes to the counters of a queue that are still to be written."""
+
+    __slots__ = ("bytes", "dead", "delayed", "leased", "ready")
+
+    def __init__(self) -> None:
+        self.ready = self.delayed = self.leased = self.dead = self.bytes = 0
+
+
+class Transaction:
+    """One transaction of the store. Handlers never commit it.
+
+    Attributes:
+        connection: SQLAlchemy's, for whatever is not hot.
+        now: milliseconds since 1970, UTC, the same for the whole transaction.
+        limits: what the broker allows.
+        woken_queues: ids of queues in which something became ready, or that are gone.
+        woken_channels: ids of channels of which that is true for all subscriptions.
+        due: the earliest time at which something falls due, by the id of its queue,
+            as far as this transaction has set such times.
+        channels_due: the same for all subscriptions of a channel, by its id.
+        users_changed: whether a user was created, changed or deleted.
+    """
+
+    def __init__(self, connection: Connection, dialect: str, now: int, limits: Limits) -> None:
+        self.connection = connection
+        self.now = now
+        self.limits = limits
+        self.woken_queues: set[int] = set()
+        self.woken_channels: set[int] = set()
+        self.due: dict[int, int] = {}
+        self.channels_due: dict[int, int] = {}
+        self.users_changed = False
+        self._dialect = dialect
+        self._driver = connection.connection
+        self._cursor = self._driver.cursor()
+        self._queues: dict[str, QueueRow] = {}
+        self._names: dict[int, str] = {}
+        self._counters: dict[int, Counters] = {}
+        self._channel_counters: dict[int, Counters] = {}
+
+    # --- statements ---
+
+    def one(self, statement: Statement, parameters: Sequence[Any]) -> Any:
+        """Run a statement and return its first row, or None."""
+        self._cursor.execute(statement.sql(self._dialect), parameters)
+        return self._cursor.fetchone()
+
+    def all(self, statement: Statement, parameters: Sequence[Any]) -> list[Any]:
+        """Run a statement and return all its rows."""
+        self._cursor.execute(statement.sql(self._dialect), parameters)
+        return list(self._cursor.fetchall())
+
+    def stream(self, statement: Statement, parameters: Sequence[Any]) -> Any:
+        """Run a statement on a cursor of its own, to be fetched from row by row."""
+        cursor = self._driver.cursor()
+        cursor.execute(statement.sql(self._dialect), parameters)
+        return cursor
+
+    def run(self, statement: Statement, parameters: Sequence[Any]) -> int:
+        """Run a statement and return how many rows it changed."""
+        self._cursor.execute(statement.sql(self._dialect), parameters)
+        return int(self._cursor.rowcount)
+
+    def run_many(self, statement: Statement, rows: Sequence[Sequence[Any]]) -> None:
+        """Run a statement once for each row of parameters."""
+        self._cursor.executemany(statement.sql(self._dialect), rows)
+
+    # --- ids ---
+
+    def allocate(self, count: int = 1) -> int:
+        """Return the first of ``count`` ids that were never given out before."""
+        last = int(self.one(sql.ALLOCATE, (count, ID_SEQUENCE))[0])
+        return last - count + 1
+
+    # --- queues and their counters ---
+
+    def find_queue(self, name: str) -> QueueRow | None:
+        """Return a queue by name, read once a transaction."""
+        queue = self._queues.get(name)
+        if queue is None:
+            queue = self._remember(self.one(sql.FIND_QUEUE, (name,)))
+        return queue
+
+    def find_queue_by_id(self, queue_id: int) -> QueueRow | None:
+        """Return a queue by id, read once a transaction."""
+        name = self._names.get(queue_id)
+        if name is not None:
+            return self._queues[name]
+        return self._remember(self.one(sql.FIND_QUEUE_BY_ID, (queue_id,)))
+
+    def _remember(self, row: Any) -> QueueRow | None:
+        if row is None:
+            return None
+        queue = QueueRow(*row)
+        self._queues[queue.name] = queue
+        self._names[queue.id] = queue.name
+        return queue
+
+    def forget_queues(self) -> None:
+        """Write what is owed and read queues afresh: some were created, changed or deleted."""
+        self.flush()
+        self._queues.clear()
+        self._names.clear()
+
+    def counters(self, queue_id: int) -> Counters:
+        """Return the changes to a queue's counters, to be added to."""
+        counters = self._counters.get(queue_id)
+        if counters is None:
+            counters = self._counters[queue_id] = Counters()
+        return counters
+
+    def channel_counters(self, channel_id: int) -> Counters:
+        """Return the changes to the counters of each subscription's queue of a channel."""
+        counters = self._channel_counters.get(channel_id)
+        if counters is None:
+            counters = self._channel_counters[channel_id] = Counters()
+        return counters
+
+    def falls_due(self, queue_id: int, time: int) -> None:
+        """Note that something in a queue falls due at ``time``."""
+        self.due[queue_id] = min(time, self.due.get(queue_id, time))
+
+    def channel_falls_due(self, channel_id: int, time: int) -> None:
+        """Note that something in every subscription of a channel falls due at ``time``."""
+        self.channels_due[channel_id] = min(time, self.channels_due.get(channel_id, time))
+
+    def flush(self) -> None:
+        """Write the counters; called before they are read, and before the commit."""
+        owed = (
+            (sql.ADD_TO_QUEUE, self._counters),
+            (sql.ADD_TO_SUBSCRIPTIONS, self._channel_counters),
+        )
+        for statement, counters in owed:
+            if counters:
+                self.run_many(
+                    statement,
+                    [
+                        (c.ready, c.delayed, c.leased, c.dead, c.bytes, key)
+                        for key, c in counters.items()
+                    ],
+                )
+                counters.clear()
+        self._queues.clear()
+        self._names.clear()
