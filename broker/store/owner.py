@@ -49,18 +49,25 @@ _LONGEST_PAUSE_S: Final = 0.020
 _GROWTH: Final = 1.5
 
 #: A process that takes the lock again as soon as it has released it leaves
-#: pollers a window of microseconds. After so long a run without a gap it makes
-#: one, as wide as two pollers' shortest pause: 2 % of its time.
+#: pollers a window of microseconds: beside one such, a waiter was seen to starve
+#: for over ten seconds. So after a run of this length without a gap it makes
+#: one, for 2 % of its time, and the waiter is in after a quarter of a second.
 _LONGEST_RUN_S: Final = 0.100
 _GAP_S: Final = 0.002
+
+#: For so long a ready server is doubted whose process is not to be seen: either
+#: it was killed and the owner after it is about to replace its entry, or it
+#: lives in another pid namespace.
+_DOUBT_S: Final = 1.0
+_LARGEST_PID: Final = 2**31 - 1
 
 
 class Owner(NamedTuple):
     """What a lock file says about its owner.
 
     Attributes:
-        kind: ``server`` or ``embedded``; empty if the entry does not tell.
-        pid: of the process, in its own pid namespace; 0 if unknown.
+        kind: ``server`` or ``embedded``.
+        pid: of the process, in its own pid namespace.
         doors: where a server listens, as URLs.
         ready: whether a server listens there by now.
     """
@@ -69,9 +76,6 @@ class Owner(NamedTuple):
     pid: int
     doors: tuple[str, ...]
     ready: bool
-
-
-_UNKNOWN: Final = Owner("", 0, (), False)
 
 
 def lock_path(database: str) -> str:
@@ -131,9 +135,9 @@ class OwnerLock:
         """Become the owner, or return the server that is.
 
         An entry of somebody else is replaced by this process's own at once, so
-        that a killed server's is not taken for a living one. A rival may still
-        read it in that instant: who finds nobody at the doors returned here
-        asks again, as for a server that ended meanwhile.
+        that a killed server's is not taken for a living one. The server
+        returned may still end before anybody knocks at its doors: who finds
+        them closed asks again.
 
         Args:
             timeout_s: how long to wait for another embedded owner or for a
@@ -158,12 +162,13 @@ class OwnerLock:
             if self._try(descriptor):
                 return None
             owner = _parse(os.pread(descriptor, _MAX_ENTRY_BYTES, 0))
+            waited_s = time.monotonic() - started_at
+            left_s = timeout_s - waited_s
             if owner is not None and owner.kind == SERVER and owner.ready:
-                return owner
-            now = time.monotonic()
-            left_s = started_at + timeout_s - now
-            if left_s <= 0:
-                raise self._unavailable(owner or _UNKNOWN, now - started_at)
+                if _is_running(owner.pid) or waited_s >= min(_DOUBT_S, timeout_s):
+                    return owner
+            elif left_s <= 0:
+                raise self._unavailable(owner, waited_s)
             # Waiters that came together part: the clock's low bits are jitter
             # enough, and cheaper than to import `random`.
             jitter = time.monotonic_ns() % 1024 / 2048
@@ -204,7 +209,7 @@ class OwnerLock:
             return
         if self._announced_server:
             # Nobody is sent to doors that have closed.
-            self._write("")
+            self._erase(descriptor)
             self._announced_server = False
         self._held = False
         # Explicitly, for closing unlocks nothing while a child that has not
@@ -287,12 +292,16 @@ class OwnerLock:
         return True
 
     def _sign(self, descriptor: int) -> None:
-        """Replace the entry of an earlier owner; a process alone finds its own and writes nothing."""
+        """Replace the entry of another owner; who finds its own writes nothing."""
         if self._entry and os.pread(descriptor, len(self._entry), 0) == self._entry:
             return
-        self._write(
-            f'{{"kind": "{EMBEDDED}", "pid": {self._process}, "doors": [], "ready": false}}'
-        )
+        try:
+            self._write(
+                f'{{"kind": "{EMBEDDED}", "pid": {self._process}, "doors": [], "ready": false}}'
+            )
+        except Full:
+            # Reading must go on with a full disk. Nobody is named then, nor misled.
+            self._erase(descriptor)
 
     def _write(self, entry: str) -> None:
         """Make ``entry`` what the file says.
@@ -310,15 +319,18 @@ class OwnerLock:
             raise _refusal(error, self._path) from error
         self._entry = line
 
-    def _unavailable(self, owner: Owner, waited_s: float) -> Unavailable:
-        who = {
-            SERVER: "a server that does not listen yet",
-            EMBEDDED: "another process",
-        }.get(owner.kind, "another process")
-        pid = f" (pid {owner.pid})" if owner.pid else ""
-        return Unavailable(
-            f"the database {self._database} is held by {who}{pid}; waited {waited_s:.1f} s"
-        )
+    def _erase(self, descriptor: int) -> None:
+        self._entry = b""
+        os.ftruncate(descriptor, 0)
+
+    def _unavailable(self, owner: Owner | None, waited_s: float) -> Unavailable:
+        if owner is None:
+            who = "another process"
+        elif owner.kind == SERVER:
+            who = f"a server that is starting or stopping (pid {owner.pid})"
+        else:
+            who = f"an embedded client (pid {owner.pid})"
+        return Unavailable(f"{who} holds the database {self._database}; waited {waited_s:.1f} s")
 
 
 def _parse(content: bytes) -> Owner | None:
@@ -336,13 +348,24 @@ def _parse(content: bytes) -> Owner | None:
     if (
         kind not in (SERVER, EMBEDDED)
         or type(pid) is not int
-        or pid <= 0
+        or not 0 < pid <= _LARGEST_PID
         or not isinstance(doors, list)
         or not all(isinstance(door, str) for door in doors)
         or not isinstance(ready, bool)
     ):
         return None
     return Owner(kind, pid, tuple(doors), ready)
+
+
+def _is_running(pid: int) -> bool:
+    """Return whether there is such a process, as far as this one can see."""
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        return True
+    return True
 
 
 def _refusal(error: OSError, path: str) -> BrokerError:
