@@ -1,0 +1,1 @@
+"""The protocols: bytes to commands and results to bytes, without any I/O."""

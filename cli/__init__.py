@@ -1,0 +1,1 @@
+"""The command line `brokerctl`, installed as the package broker.cli."""

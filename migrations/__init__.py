@@ -1,0 +1,1 @@
+"""The Alembic migrations, installed as the package broker.migrations."""

@@ -1,0 +1,1 @@
+"""The revisions of the schema; a released one is never edited."""
