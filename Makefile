@@ -1,0 +1,66 @@
+# `make test` and `make demo` need Python 3.11+, make and the package index: they
+# set up the rest. `make help` lists what else there is.
+
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+# Written once the install has succeeded, so that the next run starts at once.
+STAMP := $(VENV)/.installed
+# A file stays on one worker: its tests may share a server.
+PYTEST_ARGS ?= -q -n auto --dist loadfile
+SOURCES := broker cli migrations tests
+
+.DEFAULT_GOAL := help
+.DELETE_ON_ERROR:
+.PHONY: help setup test demo lint format types architecture migrations wheel bench check clean
+
+help: ## list the targets
+	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-13s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+setup: $(STAMP) ## create .venv with the program and all it is developed with
+
+$(STAMP): pyproject.toml
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { \
+	  echo "make: $(PYTHON) is missing or older than Python 3.11; name another: make PYTHON=python3.12 ..." >&2; exit 1; }
+	@$(PYTHON) -c 'import ensurepip, venv' 2>/dev/null || { \
+	  echo "make: $(PYTHON) cannot create virtual environments; on Debian and Ubuntu: apt-get install python3-venv" >&2; exit 1; }
+	$(BIN)/python -m pip --version >/dev/null 2>&1 || $(PYTHON) -m venv --clear $(VENV)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[dev]'
+	@touch $@
+
+test: $(STAMP) ## run the whole suite (PYTEST_ARGS='-k name' for a part)
+	$(BIN)/python -m pytest $(PYTEST_ARGS)
+
+demo: $(STAMP) ## show what it does, in a temporary folder
+	@PATH="$(CURDIR)/$(BIN):$$PATH" scripts/demo
+
+lint: $(STAMP) ## ruff: style and likely defects, and the format
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+
+format: $(STAMP) ## let ruff repair what it can
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+types: $(STAMP) ## mypy, strict
+	$(BIN)/mypy --strict $(SOURCES)
+
+architecture: $(STAMP) ## import-linter: who may import whom
+	$(BIN)/lint-imports
+
+# Upgrades an empty file first: `alembic check` compares a database with the models.
+migrations: $(STAMP) ## alembic: the revisions lead to the models
+	@folder=$$(mktemp -d) && trap 'rm -rf "$$folder"' EXIT && export BROKER_URL="$$folder/check.db" && \
+	  $(BIN)/alembic upgrade head && $(BIN)/alembic check
+
+wheel: $(STAMP) ## build the wheel and try it in an environment of its own
+	PYTHON="$(BIN)/python" scripts/smoke-wheel
+
+bench: $(STAMP) ## measure; takes minutes
+	$(BIN)/python -m benchmarks
+
+check: test demo lint types architecture migrations wheel ## all of it
+
+clean: ## remove what the other targets have made
+	rm -rf $(VENV) build dist brokerctl.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache
+	find $(SOURCES) -name __pycache__ -type d -prune -exec rm -rf {} +
