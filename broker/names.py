@@ -186,8 +186,7 @@ def parse_duration(text: str) -> int:
     if (
         factor is None
         or not _is_digits(whole)
-        or (fraction or "." in number)
-        and not _is_digits(fraction)
+        or ((fraction or "." in number) and not _is_digits(fraction))
     ):
         raise Invalid(f"not a duration: {_shown(text)}; write 500ms, 30s, 10m, 2h or 7d")
     if len(whole) > 15 or len(fraction) > 6:

@@ -6,7 +6,7 @@ import sys
 from collections.abc import Mapping
 from functools import cache
 from importlib import import_module
-from typing import Final
+from typing import Any, Final
 
 from .grammar import Syntax
 
@@ -14,11 +14,9 @@ from .grammar import Syntax
 NOUNS: Final = ("queue", "channel", "message", "user", "status")
 
 
-@cache
-def syntax_of(command: type) -> Syntax:
+def syntax_of(command: type[Any]) -> Syntax:
     """Return the syntax of a command's class."""
-    module = sys.modules[command.__module__]
-    for syntax in module.SYNTAX:
+    for syntax in sys.modules[command.__module__].SYNTAX:
         if syntax.command is command:
             found: Syntax = syntax
             return found

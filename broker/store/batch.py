@@ -44,8 +44,7 @@ def run_batch(database: Database, requests: Sequence[Request], now: int) -> Batc
             outcomes = execute(tx, requests)
     except StoreFailure:
         raise
-    except Exception as error:
-        # Any bug of any handler: this is the boundary of the writer.
+    except Exception as error:  # noqa: BLE001 - any bug of any handler; the writer goes on
         if len(requests) == 1:
             return Batch([_refusal(error)], [])
         logger.warning("a batch of %d commands failed, now one by one: %s", len(requests), error)

@@ -178,7 +178,7 @@ def _uri_path(path: str) -> str:
 
 
 def _file_system_of(folder: str) -> str | None:
-    """Return the type of the file system that holds ``folder``, or None where /proc does not say."""
+    """Return the type of the file system of ``folder``, or None where /proc does not say."""
     try:
         with open("/proc/self/mountinfo", encoding="utf-8", errors="surrogateescape") as mounts:
             lines = mounts.readlines()

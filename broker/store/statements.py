@@ -14,7 +14,6 @@ from sqlalchemy import Table, bindparam, delete, func, insert, literal_column, s
 from sqlalchemy.dialects import sqlite
 from sqlalchemy.engine.interfaces import Dialect
 
-from ..models.base import BigInt
 from ..models import (
     Base,
     Channel,
@@ -26,6 +25,7 @@ from ..models import (
     Sequence,
     Subscription,
 )
+from ..models.base import BigInt
 
 
 class Statement:
@@ -110,9 +110,7 @@ _COUNTERS = ("ready", "delayed", "leased", "dead", "bytes")
 ADD_TO_QUEUE = Statement(
     lambda: (
         update(_QUEUES)
-        .values(
-            {counter: _QUEUES.c[counter] + bindparam(f"add_{counter}") for counter in _COUNTERS}
-        )
+        .values({c: _QUEUES.c[c] + bindparam(f"add_{c}") for c in _COUNTERS})
         .where(_QUEUES.c.id == bindparam("queue"))
     ),
     *(f"add_{counter}" for counter in _COUNTERS),
@@ -121,9 +119,7 @@ ADD_TO_QUEUE = Statement(
 ADD_TO_SUBSCRIPTIONS = Statement(
     lambda: (
         update(_QUEUES)
-        .values(
-            {counter: _QUEUES.c[counter] + bindparam(f"add_{counter}") for counter in _COUNTERS}
-        )
+        .values({c: _QUEUES.c[c] + bindparam(f"add_{c}") for c in _COUNTERS})
         .where(_QUEUES.c.channel_id == bindparam("channel"))
     ),
     *(f"add_{counter}" for counter in _COUNTERS),

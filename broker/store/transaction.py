@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
@@ -10,6 +11,9 @@ from sqlalchemy import Connection
 from ..models.sequences import ID_SEQUENCE
 from . import statements as sql
 from .statements import Statement
+
+#: Wakes whoever waits for a queue that is gone.
+EVERYONE = 1_000_000_000
 
 
 class QueueRow(NamedTuple):
@@ -32,7 +36,7 @@ class Limits(NamedTuple):
     max_message_bytes: int
 
 
-class Counters:
+class CounterChanges:
     """Changes to the counters of a queue that are still to be written."""
 
     __slots__ = ("bytes", "dead", "delayed", "leased", "ready")
@@ -48,30 +52,35 @@ class Transaction:
         connection: SQLAlchemy's, for whatever is not hot.
         now: milliseconds since 1970, UTC, the same for the whole transaction.
         limits: what the broker allows.
-        woken_queues: ids of queues in which something became ready, or that are gone.
-        woken_channels: ids of channels of which that is true for all subscriptions.
-        due: the earliest time at which something falls due, by the id of its queue,
-            as far as this transaction has set such times.
-        channels_due: the same for all subscriptions of a channel, by its id.
-        users_changed: whether a user was created, changed or deleted.
+        woken_queues: how many deliveries became ready, by the queue's name; for a
+            queue that is gone, more than can wait for it.
+        woken_channels: the same for each subscription of a channel, by its name.
+        due: the earliest time at which something falls due, by the queue's name, as
+            far as this transaction has set or looked up such times.
+        channels_due: the same for all subscriptions of a channel, by its name.
+        key_expires_at: when the first key it has stored is forgotten, or None.
+        left_to_clean_up: whether it has left deliveries of deleted queues behind.
+        changed_users: ids of users whose password changed or who were deleted.
     """
 
     def __init__(self, connection: Connection, dialect: str, now: int, limits: Limits) -> None:
         self.connection = connection
         self.now = now
         self.limits = limits
-        self.woken_queues: set[int] = set()
-        self.woken_channels: set[int] = set()
-        self.due: dict[int, int] = {}
-        self.channels_due: dict[int, int] = {}
-        self.users_changed = False
+        self.woken_queues: Counter[str] = Counter()
+        self.woken_channels: Counter[str] = Counter()
+        self.due: dict[str, int] = {}
+        self.channels_due: dict[str, int] = {}
+        self.key_expires_at: int | None = None
+        self.left_to_clean_up = False
+        self.changed_users: set[int] = set()
         self._dialect = dialect
         self._driver = connection.connection
         self._cursor = self._driver.cursor()
         self._queues: dict[str, QueueRow] = {}
         self._names: dict[int, str] = {}
-        self._counters: dict[int, Counters] = {}
-        self._channel_counters: dict[int, Counters] = {}
+        self._counters: dict[int, CounterChanges] = {}
+        self._channel_counters: dict[int, CounterChanges] = {}
 
     # --- statements ---
 
@@ -137,27 +146,27 @@ class Transaction:
         self._queues.clear()
         self._names.clear()
 
-    def counters(self, queue_id: int) -> Counters:
+    def counters(self, queue_id: int) -> CounterChanges:
         """Return the changes to a queue's counters, to be added to."""
         counters = self._counters.get(queue_id)
         if counters is None:
-            counters = self._counters[queue_id] = Counters()
+            counters = self._counters[queue_id] = CounterChanges()
         return counters
 
-    def channel_counters(self, channel_id: int) -> Counters:
+    def channel_counters(self, channel_id: int) -> CounterChanges:
         """Return the changes to the counters of each subscription's queue of a channel."""
         counters = self._channel_counters.get(channel_id)
         if counters is None:
-            counters = self._channel_counters[channel_id] = Counters()
+            counters = self._channel_counters[channel_id] = CounterChanges()
         return counters
 
-    def falls_due(self, queue_id: int, time: int) -> None:
+    def falls_due(self, queue: str, time: int) -> None:
         """Note that something in a queue falls due at ``time``."""
-        self.due[queue_id] = min(time, self.due.get(queue_id, time))
+        self.due[queue] = min(time, self.due.get(queue, time))
 
-    def channel_falls_due(self, channel_id: int, time: int) -> None:
+    def channel_falls_due(self, channel: str, time: int) -> None:
         """Note that something in every subscription of a channel falls due at ``time``."""
-        self.channels_due[channel_id] = min(time, self.channels_due.get(channel_id, time))
+        self.channels_due[channel] = min(time, self.channels_due.get(channel, time))
 
     def flush(self) -> None:
         """Write the counters; called before they are read, and before the commit."""

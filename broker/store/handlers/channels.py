@@ -22,7 +22,7 @@ from ...models import Channel as ChannelModel
 from ...models import Queue, Removal, Subscription, User
 from ...names import subscription_queue
 from .. import statements as sql
-from ..transaction import Transaction
+from ..transaction import EVERYONE, Transaction
 from .deliveries import missing_subscription
 from .messages import existing_channel
 from .queues import drop_queue, insert_queue, messages_in
@@ -85,7 +85,8 @@ def delete_channel(tx: Transaction, principal: Principal, command: ChannelDelete
     tx.connection.execute(delete(Queue).where(Queue.channel_id == channel.id))
     tx.connection.execute(delete(ChannelModel).where(ChannelModel.id == channel.id))
     tx.forget_queues()
-    tx.woken_channels.add(channel.id)
+    tx.woken_channels[channel.name] += EVERYONE
+    tx.left_to_clean_up = True
     return int(held or 0)
 
 

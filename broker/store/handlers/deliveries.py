@@ -90,6 +90,8 @@ def _claim(
     make_due_ready(tx, queue)
     counters = tx.counters(queue.id)
     if queue.ready + counters.ready <= 0:
+        if any(request.command.wait_ms for _, request in pulls):
+            _note_next_due(tx, queue)
         return
     wanted = sum(request.command.max_count or 1 for _, request in pulls)
     rows = tx.stream(sql.CLAIM, (queue.id, wanted))
@@ -112,7 +114,7 @@ def _claim(
             else:
                 leases.append((until, principal.id, row[0]))
         if messages and until is not None:
-            tx.falls_due(queue.id, until)
+            tx.falls_due(queue.name, until)
         outcomes[index] = tuple(messages)
     rows.close()
     counters.ready -= len(leases) + len(popped)
@@ -157,7 +159,14 @@ def make_due_ready(tx: Transaction, queue: QueueRow) -> None:
     counters.ready += len(due)
     counters.leased -= leased
     counters.delayed -= len(due) - leased
-    tx.woken_queues.add(queue.id)
+    tx.woken_queues[queue.name] += len(due)
+
+
+def _note_next_due(tx: Transaction, queue: QueueRow) -> None:
+    """Let whoever waits for an empty queue know when to look again."""
+    due_at = tx.one(sql.NEXT_DUE, (queue.id,))[0]
+    if due_at is not None:
+        tx.falls_due(queue.name, due_at)
 
 
 # --- receipts --------------------------------------------------------------------
@@ -191,10 +200,10 @@ def nack(tx: Transaction, requests: list[Request]) -> list[Any]:
         counters.leased -= 1
         if until is None:
             counters.ready += 1
-            tx.woken_queues.add(lease.queue.id)
+            tx.woken_queues[lease.queue.name] += 1
         else:
             counters.delayed += 1
-            tx.falls_due(lease.queue.id, until)
+            tx.falls_due(lease.queue.name, until)
 
     outcomes = _for_each_receipt(tx, requests, settle)
     tx.run_many(sql.RELEASE, released)
@@ -213,7 +222,7 @@ def extend(tx: Transaction, requests: list[Request]) -> list[Any]:
             continue
         until = tx.now + command.lease_ms
         tx.run(sql.EXTEND, (until, lease.delivery_id))
-        tx.falls_due(lease.queue.id, until)
+        tx.falls_due(lease.queue.name, until)
         outcomes.append(None)
     return outcomes
 

@@ -12,7 +12,7 @@ from ...commands.request import Principal, Request
 from ...commands.sending import Sent
 from ...errors import BrokerError, Denied, NotFound
 from .. import statements as sql
-from ..transaction import Counters, Transaction
+from ..transaction import CounterChanges, Transaction
 from .registry import handles_batch
 from .rights import check_may_send, existing_queue
 
@@ -71,9 +71,9 @@ def send(tx: Transaction, requests: list[Request]) -> list[Any]:
         )  # fmt: skip
         _count_arrival(tx.counters(queue.id), size, due_at)
         if due_at is None:
-            tx.woken_queues.add(queue.id)
+            tx.woken_queues[queue.name] += 1
         else:
-            tx.falls_due(queue.id, due_at)
+            tx.falls_due(queue.name, due_at)
         outcomes.append(_remember_key(tx, queue.id, command, message_id))
     if message_rows:
         tx.run_many(sql.INSERT_MESSAGE, message_rows)
@@ -143,9 +143,9 @@ def _fan_out(
         raise AssertionError(f"{channel.name!r} counts {copies} subscriptions and has {made}")
     _count_arrival(tx.channel_counters(channel.id), size, due_at)
     if due_at is None:
-        tx.woken_channels.add(channel.id)
+        tx.woken_channels[channel.name] += 1
     else:
-        tx.channel_falls_due(channel.id, due_at)
+        tx.channel_falls_due(channel.name, due_at)
     return message_id
 
 
@@ -163,7 +163,7 @@ def _message_row(
     )
 
 
-def _count_arrival(counters: Counters, size: int, due_at: int | None) -> None:
+def _count_arrival(counters: CounterChanges, size: int, due_at: int | None) -> None:
     counters.bytes += size
     if due_at is None:
         counters.ready += 1
@@ -193,5 +193,7 @@ def _remember_key(
     """Return the answer to a send that was stored; with a key, remember it first."""
     if command.key is None:
         return message_id
-    tx.run(sql.INSERT_KEY, (target_id, command.key, message_id, tx.now + command.key_ttl_ms))
+    expires_at = tx.now + command.key_ttl_ms
+    tx.run(sql.INSERT_KEY, (target_id, command.key, message_id, expires_at))
+    tx.key_expires_at = min(expires_at, tx.key_expires_at or expires_at)
     return Sent(message_id, False)

@@ -12,7 +12,7 @@ from ...errors import Conflict, Exists, NotFound
 from ...models import Queue as QueueModel
 from ...models import Removal, Subscription, User
 from .. import statements as sql
-from ..transaction import QueueRow, Transaction
+from ..transaction import EVERYONE, QueueRow, Transaction
 from .deliveries import make_due_ready
 from .registry import handles
 from .rights import check_may_pull, check_owns, check_still_exists, existing_queue
@@ -75,7 +75,8 @@ def drop_queue(tx: Transaction, queue: QueueRow) -> None:
     tx.connection.execute(insert(Removal).values(queue_id=queue.id))
     tx.connection.execute(delete(Subscription).where(Subscription.queue_id == queue.id))
     tx.connection.execute(delete(QueueModel).where(QueueModel.id == queue.id))
-    tx.woken_queues.add(queue.id)
+    tx.woken_queues[queue.name] += EVERYONE
+    tx.left_to_clean_up = True
 
 
 @handles(QueueList)
@@ -103,9 +104,10 @@ def _shown(tx: Transaction, queues: list[QueueRow]) -> tuple[Queue, ...]:
     for queue in queues:
         make_due_ready(tx, queue)
     tx.flush()
-    columns = (QueueModel.id, QueueModel.name, User.name, QueueModel.created_at, QueueModel.ready,
-               QueueModel.delayed, QueueModel.leased, QueueModel.dead, QueueModel.bytes)  # fmt: skip
-    query = select(*columns).join(User, User.id == QueueModel.owner_id)
+    query = select(
+        QueueModel.id, QueueModel.name, User.name, QueueModel.created_at, QueueModel.ready,
+        QueueModel.delayed, QueueModel.leased, QueueModel.dead, QueueModel.bytes,
+    ).join(User, User.id == QueueModel.owner_id)  # fmt: skip
     if len(queues) == 1:
         query = query.where(QueueModel.id == queues[0].id)
     rows = {row.id: row for row in tx.connection.execute(query)}

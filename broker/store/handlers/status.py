@@ -4,12 +4,15 @@ from __future__ import annotations
 
 from sqlalchemy import func, select
 
-from ...commands.status import Totals
+from ...commands.request import Principal
+from ...commands.status import Status, Totals
 from ...models import Channel, Queue, Subscription, User
 from ..transaction import Transaction
+from .registry import handles
 
 
-def totals(tx: Transaction) -> Totals:
+@handles(Status)
+def totals(tx: Transaction, principal: Principal, command: Status) -> Totals:
     """Return the totals over all queues; costs their number, not that of their messages."""
     tx.flush()
     scalar = tx.connection.scalar

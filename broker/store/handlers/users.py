@@ -114,7 +114,7 @@ def set_password(tx: Transaction, principal: Principal, command: UserPassword) -
     tx.connection.execute(
         update(UserModel).where(UserModel.id == user.id).values(password_hash=str(command.password))
     )
-    tx.users_changed = True
+    tx.changed_users.add(user.id)
 
 
 @handles(UserList)
@@ -162,7 +162,7 @@ def delete_user(tx: Transaction, principal: Principal, command: UserDelete) -> i
         _give(tx, user.id, heir.id)
     held = end_subscriptions(tx, user.id)
     tx.connection.execute(delete(UserModel).where(UserModel.id == user.id))
-    tx.users_changed = True
+    tx.changed_users.add(user.id)
     return held
 
 
@@ -205,7 +205,6 @@ def _insert_user(
             created_at=tx.now,
         )
     )
-    tx.users_changed = True
     return Principal(user_id, name, is_admin)
 
 

@@ -1,0 +1,110 @@
+"""A database by its path: through the server that owns it, or the file itself.
+
+Which of the two is found out at each call, so that a client outlives a server's
+start and stop. The embedded broker, and with it SQLAlchemy, is imported only
+when no server answers.
+"""
+
+from __future__ import annotations
+
+import os
+from typing import TYPE_CHECKING, Any
+
+from ..commands.table import syntax_of
+from ..config import Address, max_message_bytes
+from ..errors import Unavailable
+from ..store.owner import Owner, read_owner
+from .sockets import ConnectionRefused, SocketTransport, with_key
+
+if TYPE_CHECKING:
+    from ..service.embedded import EmbeddedBroker
+
+#: A server that stops and one that starts may alternate this often under one call.
+MAX_TURNS = 10
+
+
+class LocalTransport:
+    """Executes commands on a database, with or without a server.
+
+    Args:
+        address: of the database.
+        act_as: on whose behalf, if not the process's own user.
+        timeout_s: how long another process may hold the database, in seconds.
+    """
+
+    def __init__(self, address: Address, *, act_as: str | None, timeout_s: float) -> None:
+        self._address = address
+        self._act_as = act_as
+        self._timeout_s = timeout_s
+        self._server: SocketTransport | None = None
+        self._embedded: EmbeddedBroker | None = None
+
+    def execute(self, command: Any) -> Any:
+        """Execute a command wherever the database is at home at this moment."""
+        for _ in range(MAX_TURNS):
+            server = self._server or self._find_server(read_owner(self._address.path))
+            try:
+                if server is not None:
+                    # Here, so that the key stays with it if the server dies on the way.
+                    command = with_key(command)
+                    return server.execute(command)
+                return self._execute_embedded(command)
+            except ConnectionRefused:
+                self._leave_server()
+        raise Unavailable(f"the owner of {self._address.path} keeps changing")
+
+    def _find_server(self, owner: Owner | None) -> SocketTransport | None:
+        """Return a connection to the server the lock file speaks of, if it answers."""
+        if owner is None or owner.kind != "server" or not owner.ready:
+            return None
+        for door in owner.doors:
+            if door.startswith("unix://"):
+                address = Address("unix", door.removeprefix("unix://"), user=self._act_as)
+                server = SocketTransport(
+                    address, password=None, timeout_s=self._timeout_s, reconnects=False
+                )
+                try:
+                    server.open()
+                except ConnectionRefused:
+                    return None
+                self._server = server
+                return server
+        return None
+
+    def _execute_embedded(self, command: Any) -> Any:
+        from ..service.embedded import EmbeddedBroker, ServerRunning
+        from ..store.transaction import Limits
+
+        if self._embedded is None:
+            if self._address.is_default and syntax_of(type(command)).creates:
+                os.makedirs(os.path.dirname(self._address.path), 0o700, exist_ok=True)
+            self._embedded = EmbeddedBroker(
+                self._address.path,
+                act_as=self._act_as,
+                timeout_s=self._timeout_s,
+                limits=Limits(max_message_bytes()),
+            )
+        try:
+            return self._embedded.execute(command)
+        except ServerRunning as running:
+            self._embedded.close()
+            self._embedded = None
+            if self._find_server(running.owner) is None:
+                raise Unavailable(
+                    f"a server (pid {running.owner.pid}) owns {self._address.path} "
+                    f"and has no Unix socket that answers; it listens at "
+                    f"{', '.join(running.owner.doors) or 'no door'}"
+                ) from running
+            raise ConnectionRefused("there is a server now") from running
+
+    def _leave_server(self) -> None:
+        if self._server is not None:
+            self._server.close()
+            self._server = None
+
+    def close(self) -> None:
+        """Close whichever is open; twice is fine."""
+        self._leave_server()
+        embedded, self._embedded = self._embedded, None
+        if embedded is not None:
+            embedded.close()

@@ -1,0 +1,199 @@
+"""The blocking socket client: TCP or Unix socket, without asyncio."""
+
+from __future__ import annotations
+
+import socket
+import time
+from typing import Any
+
+from ..commands.grammar import words_of
+from ..commands.table import syntax_of
+from ..config import Address
+from ..errors import BrokerError, NoAuth, Protocol, Unavailable
+from ..protocols.resp.encoder import encode_request
+from ..protocols.resp.replies import NOT_READY, ReplyParser
+from ..protocols.resp.results import from_reply
+from .retries import Backoff, is_repeatable, with_key
+
+__all__ = ["ConnectionRefused", "SocketTransport", "with_key"]
+
+#: What one read takes from the socket at most.
+READ_BYTES = 256 * 1024
+
+
+class ConnectionRefused(Unavailable):
+    """No connection could be made: nothing of the command has been sent anywhere,
+    or it may be repeated."""
+
+
+class ConnectionLost(Exception):
+    """The connection ended before the reply came."""
+
+
+class SocketTransport:
+    """Executes commands on a server, one at a time, over one connection.
+
+    A lost connection is made again, with growing pauses, within ``timeout_s``.
+    A command whose reply was lost is repeated where that cannot do it twice: a
+    send because it carries a key, reading, using a receipt, a pull with a lease
+    (what the lost reply carried goes back when its lease ends, or at once if the
+    server saw the connection break).
+
+    Args:
+        address: of the server's door.
+        password: for the login by name; over TCP without one, an error says so.
+        timeout_s: for connecting, and for each reply beyond what the command
+            itself waits, in seconds.
+        reconnects: whether to make a refused connection again at all.
+    """
+
+    def __init__(
+        self,
+        address: Address,
+        *,
+        password: str | None,
+        timeout_s: float,
+        reconnects: bool = True,
+    ) -> None:
+        self._address = address
+        self._password = password
+        self._timeout_s = timeout_s
+        self._reconnects = reconnects
+        self._socket: socket.socket | None = None
+        self._parser = ReplyParser()
+        self._greeting_owed = False
+
+    def open(self) -> None:
+        """Connect, if that is not done yet; the login travels with the first command.
+
+        Raises:
+            ConnectionRefused: nobody listens there.
+        """
+        if self._socket is not None:
+            return
+        try:
+            self._socket = self._connect()
+        except OSError as error:
+            raise ConnectionRefused(
+                f"no server answers at {self._address}: {error.strerror or error}"
+            ) from error
+        self._parser = ReplyParser()
+        self._greeting_owed = True
+
+    def _connect(self) -> socket.socket:
+        if self._address.kind == "unix":
+            connection = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+            try:
+                connection.settimeout(self._timeout_s)
+                connection.connect(self._address.path)
+            except BaseException:
+                connection.close()
+                raise
+            return connection
+        place = (self._address.host, self._address.port)
+        connection = socket.create_connection(place, self._timeout_s)
+        # A command is one write, and its reply is waited for.
+        connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        return connection
+
+    def execute(self, command: Any) -> Any:
+        """Execute a command and return its result once the server has it on disk.
+
+        Raises:
+            BrokerError: what the server refused it with, or Unavailable.
+        """
+        command = with_key(command)
+        syntax = syntax_of(type(command))
+        request = encode_request(words_of(syntax, command))
+        patience_s = self._timeout_s + getattr(command, "wait_ms", 0) / 1000
+        backoff = Backoff(self._timeout_s)
+        while True:
+            try:
+                self.open()
+                outcome = from_reply(syntax, command, self._exchange(request, patience_s))
+            except ConnectionRefused:
+                if not self._reconnects or not backoff.pause():
+                    raise
+            except ConnectionLost as loss:
+                self.close()
+                if not is_repeatable(command):
+                    raise Unavailable(
+                        f"{loss}; whether the command was executed is not known"
+                    ) from loss
+                if not backoff.pause():
+                    raise Unavailable(str(loss)) from loss
+            else:
+                if isinstance(outcome, BrokerError):
+                    raise outcome
+                return outcome
+
+    def _exchange(self, request: bytes, patience_s: float) -> Any:
+        """Send a request, led by the greeting on a new connection, and return its reply."""
+        connection = self._socket
+        if connection is None:
+            raise AssertionError("not connected")
+        greeting = self._greeting() if self._greeting_owed else b""
+        deadline = time.monotonic() + patience_s
+        try:
+            connection.settimeout(self._timeout_s)
+            connection.sendall(greeting + request)
+            if greeting:
+                self._check_greeting(self._read_reply(connection, deadline))
+                self._greeting_owed = False
+            return self._read_reply(connection, deadline)
+        except TimeoutError:
+            self.close()
+            raise Unavailable(
+                f"{self._address} did not answer within {patience_s:g} s; "
+                "whether the command was executed is not known"
+            ) from None
+        except OSError as error:
+            raise ConnectionLost(
+                f"the connection to {self._address} broke: {error.strerror or error}"
+            ) from error
+        except BaseException:
+            # Interrupted between request and reply: the next reply would be the wrong one.
+            self.close()
+            raise
+
+    def _greeting(self) -> bytes:
+        name = self._address.user
+        if self._address.kind == "unix" and self._password is None:
+            # The socket knows who we are; an empty password asks to act as another.
+            login = [] if name is None else [b"AUTH", name.encode(), b""]
+        elif name is None or self._password is None:
+            raise NoAuth(
+                f"{self._address} wants a user and a password: "
+                "set BROKER_USER and BROKER_PASSWORD, or use a password file"
+            )
+        else:
+            login = [b"AUTH", name.encode(), self._password.encode("utf-8", "surrogateescape")]
+        return encode_request([b"HELLO", b"3", *login])
+
+    def _check_greeting(self, reply: Any) -> None:
+        if isinstance(reply, BrokerError):
+            self.close()
+            raise reply
+        if not isinstance(reply, dict):
+            self.close()
+            raise Protocol(f"what listens at {self._address} is no broker")
+
+    def _read_reply(self, connection: socket.socket, deadline: float) -> Any:
+        while True:
+            reply = self._parser.next()
+            if reply is not NOT_READY:
+                return reply
+            left = deadline - time.monotonic()
+            if left <= 0:
+                raise TimeoutError
+            connection.settimeout(left)
+            data = connection.recv(READ_BYTES)
+            if not data:
+                raise ConnectionLost(f"{self._address} closed the connection")
+            self._parser.feed(data)
+
+    def close(self) -> None:
+        """Close the connection; twice is fine."""
+        connection, self._socket = self._socket, None
+        if connection is not None:
+            connection.close()

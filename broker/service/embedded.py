@@ -1,0 +1,190 @@
+"""The broker inside the caller's process: the owner lock is held for each transaction."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+from ..commands.channel import ChannelDelete, ChannelPull, ChannelUnsubscribe
+from ..commands.queue import QueueDelete, QueuePull
+from ..commands.request import Principal, Request
+from ..commands.status import Status
+from ..commands.table import syntax_of
+from ..commands.user import UserDelete
+from ..errors import NotFound, Unavailable
+from ..store.database import Database
+from ..store.dialect import StoreFailure
+from ..store.handlers import execute, removal, users
+from ..store.owner import Owner, OwnerLock
+from ..store.transaction import Limits, Transaction
+from .accounts import login_name
+from .passwords import with_hash
+
+#: How many deliveries of deleted queues one transaction takes away: some 5 ms.
+REMOVAL_SLICE = 500
+#: How often a waiting pull looks at the file's time stamps: two system calls.
+LOOK_SECONDS = 0.02
+
+_REMOVING = (QueueDelete, ChannelDelete, ChannelUnsubscribe, UserDelete)
+
+
+class ServerRunning(Exception):
+    """A server owns the database: the caller talks to it instead.
+
+    Attributes:
+        owner: what its lock file says.
+    """
+
+    def __init__(self, owner: Owner) -> None:
+        super().__init__(f"a server (pid {owner.pid}) owns the database")
+        self.owner = owner
+
+
+class EmbeddedBroker:
+    """Executes commands on a database file; for one thread at a time.
+
+    The lock is taken for each transaction and never held while waiting, so that
+    many processes share a file without one of them being told that it is locked.
+    The connection stays open in between.
+
+    Args:
+        path: the database.
+        act_as: on whose behalf commands run, if not the process's own user.
+        timeout_s: how long another process may hold the lock, in seconds.
+        limits: what the broker allows.
+    """
+
+    def __init__(self, path: str, *, act_as: str | None, timeout_s: float, limits: Limits) -> None:
+        self._path = path
+        self._act_as = act_as
+        self._timeout_s = timeout_s
+        self._database = Database(path, limits)
+        self._lock = OwnerLock(path)
+
+    def execute(self, command: Any) -> Any:
+        """Execute a command and return its result once it is committed and synced.
+
+        Raises:
+            BrokerError: refused; nothing was changed.
+            ServerRunning: a server owns the database.
+        """
+        command = with_hash(command)
+        if isinstance(command, Status):
+            raise Unavailable(f"no server is running for {self._path}")
+        if isinstance(command, QueuePull | ChannelPull) and command.wait_ms:
+            return self._pull_waiting(command)
+        outcome, _ = self._transact(command)
+        if isinstance(command, _REMOVING):
+            self._finish_removals()
+        return outcome
+
+    def _pull_waiting(self, command: QueuePull | ChannelPull) -> Any:
+        """Pull; while there is nothing, look again when the file changed or something is due."""
+        deadline = time.monotonic() + command.wait_ms / 1000
+        while True:
+            seen = self._stamps()
+            outcome, due_at = self._transact(command)
+            if outcome:
+                return outcome
+            if not self._wait(seen, deadline, due_at):
+                return outcome
+
+    def _wait(self, seen: object, deadline: float, due_at: int | None) -> bool:
+        """Wait until the file differs from ``seen`` or ``due_at`` comes; False at the deadline."""
+        while (left := deadline - time.monotonic()) > 0:
+            if self._stamps() != seen:
+                return True
+            pause = min(left, LOOK_SECONDS)
+            if due_at is not None:
+                until_due = (due_at - wall_clock_ms()) / 1000
+                if until_due <= 0:
+                    return True
+                pause = min(pause, until_due)
+            time.sleep(pause)
+        return False
+
+    def _stamps(self) -> tuple[tuple[int, int] | None, ...]:
+        """Return what changes with every commit: times and sizes of the file and its log."""
+        return tuple(_stamp(path) for path in (self._path, f"{self._path}-wal"))
+
+    def _transact(self, command: Any) -> tuple[Any, int | None]:
+        """Execute a command in one transaction.
+
+        Returns:
+            Its result, and if it was a waiting pull that found nothing, when
+            something in that queue falls due.
+        """
+        creates = syntax_of(type(command)).creates
+        if not creates and not os.path.exists(self._path):
+            raise NotFound(f"there is no database {self._path}")
+        with self._owned():
+            self._database.open(create=creates)
+            with self._database.transaction(wall_clock_ms()) as tx:
+                principal = self._principal(tx)
+                (outcome,) = execute(tx, [Request(principal, command)])
+                removal.clean_up(tx, REMOVAL_SLICE)
+        if isinstance(outcome, Exception):
+            raise outcome
+        return outcome, min(tx.due.values(), default=None)
+
+    def _finish_removals(self) -> None:
+        """Take away what a deletion left, letting others in between the slices."""
+        more = True
+        while more:
+            with self._owned(), self._database.transaction(wall_clock_ms()) as tx:
+                more = removal.clean_up(tx, REMOVAL_SLICE)
+
+    def _principal(self, tx: Transaction) -> Principal:
+        uid = os.geteuid()
+        principal = users.principal_of_uid(tx, uid, login_name(uid))
+        if self._act_as is None:
+            return principal
+        return users.acting_as(tx, principal, self._act_as)
+
+    @contextmanager
+    def _owned(self) -> Iterator[None]:
+        owner = self._lock.acquire(self._timeout_s)
+        if owner is not None:
+            raise ServerRunning(owner)
+        try:
+            yield
+        except StoreFailure as failure:
+            raise Unavailable(
+                f"the disk or the file failed, and whether this was stored is not known: {failure}"
+            ) from failure
+        finally:
+            self._lock.release()
+
+    def close(self) -> None:
+        """Close the file under the lock; twice is fine.
+
+        If a server owns it by now, SQLite's own locks are enough: a connection
+        that is not the last one writes nothing as it closes.
+        """
+        if self._database.is_open:
+            try:
+                owned = self._lock.acquire(self._timeout_s) is None
+            except Unavailable:
+                owned = False
+            try:
+                self._database.close()
+            finally:
+                if owned:
+                    self._lock.release()
+        self._lock.close()
+
+
+def wall_clock_ms() -> int:
+    """Return the time, in milliseconds since 1970, UTC."""
+    return time.time_ns() // 1_000_000
+
+
+def _stamp(path: str) -> tuple[int, int] | None:
+    try:
+        status = os.stat(path)
+    except FileNotFoundError:
+        return None
+    return status.st_mtime_ns, status.st_size
