@@ -73,7 +73,6 @@ class LocalTransport:
 
     def _execute_embedded(self, command: Any) -> Any:
         from ..service.embedded import EmbeddedBroker, ServerRunning
-        from ..store.transaction import Limits
 
         if self._embedded is None:
             if self._address.is_default and syntax_of(type(command)).creates:
@@ -82,7 +81,7 @@ class LocalTransport:
                 self._address.path,
                 act_as=self._act_as,
                 timeout_s=self._timeout_s,
-                limits=Limits(max_message_bytes()),
+                max_message_bytes=max_message_bytes(),
             )
         try:
             return self._embedded.execute(command)

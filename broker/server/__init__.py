@@ -1,1 +1,1 @@
-"""The server: asyncio listeners and connections, and the only place where all is composed."""
+"""The server: sockets and processes, and nothing that is a rule of the broker."""

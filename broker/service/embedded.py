@@ -54,14 +54,16 @@ class EmbeddedBroker:
         path: the database.
         act_as: on whose behalf commands run, if not the process's own user.
         timeout_s: how long another process may hold the lock, in seconds.
-        limits: what the broker allows.
+        max_message_bytes: the largest body.
     """
 
-    def __init__(self, path: str, *, act_as: str | None, timeout_s: float, limits: Limits) -> None:
+    def __init__(
+        self, path: str, *, act_as: str | None, timeout_s: float, max_message_bytes: int
+    ) -> None:
         self._path = path
         self._act_as = act_as
         self._timeout_s = timeout_s
-        self._database = Database(path, limits)
+        self._database = Database(path, Limits(max_message_bytes))
         self._lock = OwnerLock(path)
 
     def execute(self, command: Any) -> Any:

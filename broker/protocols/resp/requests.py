@@ -1,0 +1,324 @@
+"""The request parser: bytes in, commands out, nothing allocated from a peer's number.
+
+The rules:
+
+- A command is an array of bulk strings, or an inline line. An array inside an
+  array, or anything else, is no protocol.
+- What is held is what was received and not yet returned, and that is bounded:
+  a line by ``max_inline``, a command by ``max_command`` and ``max_arguments``.
+- No byte is looked at twice, however the bytes come in pieces.
+- An argument over ``max_bulk`` is skipped without being kept, and costs only its
+  own command; one over :data:`MAX_SKIPPED` breaks the connection.
+- After :class:`~broker.errors.Protocol` the parser is ``broken`` for good.
+"""
+
+from __future__ import annotations
+
+from typing import Final, NamedTuple, NoReturn
+
+from ...errors import BrokerError, Protocol, TooBig
+
+
+class Limits(NamedTuple):
+    """What one command may be, in bytes and in arguments."""
+
+    max_inline: int
+    max_arguments: int
+    max_bulk: int
+    max_command: int
+
+
+#: Before a login nothing longer than HELLO with AUTH and SETNAME has a reason.
+BEFORE_LOGIN: Final = Limits(max_inline=1024, max_arguments=16, max_bulk=1024, max_command=4096)
+#: A bulk string this long is skipped and refused; a longer one ends the connection.
+MAX_SKIPPED: Final = 64 * 1024 * 1024
+#: Digits and sign of a length, with room to spare for leading zeros.
+_MAX_LENGTH_LINE: Final = 20
+_HTTP: Final = (
+    b"GET ", b"POST ", b"HEAD ", b"PUT ", b"DELETE ", b"OPTIONS ", b"PATCH ", b"CONNECT ",
+    b"TRACE ", b"HOST:",
+)  # fmt: skip
+
+
+def after_login(max_message_bytes: int) -> Limits:
+    """Return the limits of those who have logged in.
+
+    A body may be as large as the broker takes, a command carries many bodies.
+    """
+    return Limits(
+        # What a person types, or a shell prints, in one line.
+        max_inline=64 * 1024,
+        max_arguments=64 * 1024,
+        # Headers and receipts are arguments too, and have limits of their own.
+        max_bulk=max(64 * 1024, max_message_bytes),
+        max_command=max(16 * 1024 * 1024, 2 * max_message_bytes),
+    )
+
+
+class RequestParser:
+    """Parses what one client sends.
+
+    Attributes:
+        limits: may be replaced between two commands, as a login does.
+        broken: whether the rest of the bytes has no meaning any more.
+    """
+
+    def __init__(self, limits: Limits) -> None:
+        self.limits = limits
+        self.broken = False
+        self._data = bytearray()
+        self._position = 0
+        # Where to go on looking for the end of a line.
+        self._searched = 0
+        # The command in the making: how many words are still to come, or None.
+        self._missing: int | None = None
+        self._words: list[bytes] = []
+        self._size = 0
+        # The length of the bulk string whose bytes are awaited, or None.
+        self._bulk: int | None = None
+        self._skipping = 0
+        self._refusal: BrokerError | None = None
+        self._is_first_line = True
+
+    @property
+    def buffered(self) -> int:
+        """How many bytes are held: those not yet parsed and those of the command in the making."""
+        return len(self._data) - self._position + self._size
+
+    def feed(self, data: bytes | memoryview) -> None:
+        """Take bytes that have been received."""
+        if self._position:
+            del self._data[: self._position]
+            self._searched -= self._position
+            self._position = 0
+        self._data += data
+
+    def next(self) -> list[bytes] | None:
+        """Return the words of the next command, or None if it is not there yet.
+
+        Raises:
+            Protocol: no command can be read from these bytes; ``broken``.
+            TooBig: one was over a limit; it was left out, and unless ``broken`` the
+                next call goes on after it.
+        """
+        if self.broken:
+            raise self._refusal or Protocol("the connection is broken")
+        while True:
+            if self._missing is None:
+                words = self._begin()
+                if words is not None:
+                    return words
+                if self._missing is None:
+                    return None
+            if not self._read_words():
+                return None
+            words, refusal = self._words, self._refusal
+            self._missing, self._words, self._size, self._refusal = None, [], 0, None
+            if refusal is not None:
+                raise refusal
+            return words
+
+    def _begin(self) -> list[bytes] | None:
+        """Read the header of an array, or a whole inline command.
+
+        Returns None with ``_missing`` set after a header, None without it if
+        more bytes are needed.
+        """
+        while self._position < len(self._data):
+            if self._data[self._position] != 0x2A:
+                line = self._line(self.limits.max_inline)
+                if line is None:
+                    return None
+                words = self._inline(line)
+                if words:
+                    return words
+                continue
+            line = self._line(_MAX_LENGTH_LINE)
+            if line is None:
+                return None
+            self._is_first_line = False
+            count = self._length(line, b"*", self.limits.max_arguments, "arguments")
+            if count > 0:
+                self._missing = count
+                return None
+        return None
+
+    def _read_words(self) -> bool:
+        """Read bulk strings until the command is whole; False if more bytes are needed."""
+        missing = self._missing or 0
+        while missing:
+            if self._skipping and not self._skip():
+                return False
+            if self._bulk is None:
+                line = self._line(_MAX_LENGTH_LINE)
+                if line is None:
+                    self._missing = missing
+                    return False
+                self._begin_bulk(line)
+                if self._skipping:
+                    missing -= 1
+                    self._missing = missing
+                    continue
+            length = self._bulk or 0
+            end = self._position + length
+            if len(self._data) < end + 2:
+                self._missing = missing
+                return False
+            if self._data[end] != 0x0D or self._data[end + 1] != 0x0A:
+                self._break("a bulk string does not end with CR LF")
+            if self._refusal is None:
+                self._words.append(bytes(self._data[self._position : end]))
+                self._size += length
+            self._position = self._searched = end + 2
+            self._bulk = None
+            missing -= 1
+        self._missing = missing
+        return not self._skipping or self._skip()
+
+    def _begin_bulk(self, line: bytes) -> None:
+        """Read the header of a bulk string, and refuse or skip one that is too long."""
+        length = self._length(line, b"$", MAX_SKIPPED, "bytes in a bulk string")
+        if length < 0:
+            self._break("a null where a bulk string is wanted")
+        limits = self.limits
+        if length > limits.max_bulk or self._size + length > limits.max_command:
+            over = min(limits.max_bulk, limits.max_command)
+            self._refusal = TooBig(f"an argument of {length} bytes, the limit is {over}")
+            # What came before it is of no use any more either.
+            self._words, self._size = [], 0
+            self._skipping = length + 2
+            return
+        self._bulk = length
+
+    def _skip(self) -> bool:
+        """Pass over the bytes of a refused argument; False if more are to come."""
+        here = min(self._skipping, len(self._data) - self._position)
+        self._position += here
+        self._searched = self._position
+        self._skipping -= here
+        return self._skipping == 0
+
+    def _line(self, limit: int) -> bytes | None:
+        """Return the next line without its end, or None if it has not ended yet."""
+        start = self._position
+        end = self._data.find(b"\n", max(start, self._searched))
+        if end < 0:
+            self._searched = len(self._data)
+            if len(self._data) - start > limit + 2:
+                self._break(f"a line of over {limit} bytes")
+            self._check_http(bytes(self._data[start : start + 16]))
+            return None
+        if end - start > limit + 1:
+            self._break(f"a line of over {limit} bytes")
+        line = bytes(self._data[start:end])
+        self._position = self._searched = end + 1
+        return line
+
+    def _length(self, line: bytes, mark: bytes, highest: int, what: str) -> int:
+        """Return the number in a header line such as ``*3`` or ``$5``."""
+        digits = line[1:-1]
+        if line[:1] != mark or line[-1:] != b"\r":
+            self._break(f"{mark.decode()} and a length wanted, not {line[:20]!a}")
+        if digits == b"-1":
+            return -1
+        if not digits.isdigit():
+            self._break(f"not a length: {line[:20]!a}")
+        length = int(digits)
+        if length > highest:
+            self._break(f"{length} {what}, at most {highest}")
+        return length
+
+    def _inline(self, line: bytes) -> list[bytes]:
+        """Return the words of an inline command, split as a shell would."""
+        self._check_http(line)
+        self._is_first_line = False
+        words = split_inline(line)
+        if words is None:
+            self._break("unbalanced quotes in an inline command")
+        if len(words) > self.limits.max_arguments:
+            self._break(f"{len(words)} arguments, at most {self.limits.max_arguments}")
+        return words
+
+    def _check_http(self, line: bytes) -> None:
+        if self._is_first_line and line[:8].upper().startswith(_HTTP):
+            self._break("this is no HTTP server")
+
+    def _break(self, reason: str) -> NoReturn:
+        self.broken = True
+        self._refusal = Protocol(reason)
+        self._data.clear()
+        self._words = []
+        self._position = self._searched = self._size = 0
+        raise self._refusal
+
+
+_ESCAPES: Final = {
+    0x6E: 0x0A, 0x72: 0x0D, 0x74: 0x09, 0x62: 0x08, 0x61: 0x07,
+}  # fmt: skip
+_BLANK: Final = b" \t\r\0"
+
+
+def split_inline(line: bytes) -> list[bytes] | None:
+    r"""Return the words of a line as Redis splits it, or None if quotes are unbalanced.
+
+    Double quotes know ``\xHH \n \r \t \b \a`` and a backslash before any other
+    character; single quotes know ``\'``. A closing quote ends its word.
+    """
+    words: list[bytes] = []
+    position = 0
+    while True:
+        while position < len(line) and line[position] in _BLANK:
+            position += 1
+        if position == len(line):
+            return words
+        found = _split_word(line, position)
+        if found is None:
+            return None
+        word, position = found
+        words.append(word)
+
+
+def _split_word(line: bytes, position: int) -> tuple[bytes, int] | None:
+    word = bytearray()
+    quote = 0
+    while position < len(line):
+        byte = line[position]
+        if quote:
+            if byte == quote:
+                after = position + 1
+                if after < len(line) and line[after] not in _BLANK:
+                    return None
+                return bytes(word), after
+            if byte == 0x5C and position + 1 < len(line):
+                position += _unescape(line, position, quote, word)
+                continue
+            word.append(byte)
+        elif byte in _BLANK:
+            break
+        elif byte in b"\"'" and not word:
+            quote = byte
+        else:
+            word.append(byte)
+        position += 1
+    return None if quote else (bytes(word), position)
+
+
+def _unescape(line: bytes, position: int, quote: int, word: bytearray) -> int:
+    """Append what a backslash stands for; return how many bytes that took."""
+    following = line[position + 1]
+    if quote == 0x27:
+        if following == 0x27:
+            word.append(0x27)
+            return 2
+        word.append(0x5C)
+        return 1
+    digits = line[position + 2 : position + 4]
+    if following == 0x78 and len(digits) == 2:
+        try:
+            word.append(int(digits.decode("ascii"), 16))
+        except ValueError:
+            pass
+        else:
+            return 4
+    word.append(_ESCAPES.get(following, following))
+    return 2

@@ -1,0 +1,398 @@
+"""One client's connection: bytes to requests, outcomes to bytes, with bounds on both sides.
+
+The states of a connection:
+
+- *reading*: commands are parsed as they come and submitted a read at a time;
+- *holding*: something must be answered before what follows is even looked at (a
+  pull that may wait, a login, a password to hash); bytes gather, up to a bound;
+- *congested*: too much is outstanding, or the client does not read its replies;
+  it is not read from until that is over;
+- *ending*: it said QUIT or sent what is no protocol: what was submitted is
+  answered, then it is closed. After a half-close, or when the server stops, all
+  that was received is executed and answered first, but nothing waits any more.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections import deque
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any, Final, cast
+
+from ..commands.request import Principal, Request
+from ..errors import BrokerError, Denied, NoAuth, Protocol, TooBig
+from ..protocols.resp.encoder import OK, encode
+from ..protocols.resp.requests import BEFORE_LOGIN, RequestParser, after_login
+from ..protocols.resp.results import to_reply
+from ..protocols.resp.session import Execute, Goodbye, Login, Reply, Session
+from ..service.passwords import wants_hashing
+
+if TYPE_CHECKING:
+    from .server import Server
+
+logger = logging.getLogger(__name__)
+
+#: Commands of one connection that are submitted and not answered: twice what
+#: one batch takes of it, so that the next batch is there when one is done.
+MAX_OUTSTANDING: Final = 2000
+#: Bodies of those, in bytes.
+MAX_OUTSTANDING_BYTES: Final = 16 * 1024 * 1024
+#: Messages that outstanding pulls may bring, in bytes, by the size of the last ones.
+MAX_PULLED_BYTES: Final = 32 * 1024 * 1024
+#: Bytes kept of what follows a command that is held for.
+MAX_HELD_BYTES: Final = 256 * 1024
+#: Commands parsed in one go before others get the event loop.
+MAX_PARSED: Final = 500
+#: Replies not yet taken by the kernel before the client counts as not reading.
+WRITE_HIGH_WATER: Final = 1024 * 1024
+#: Who has not logged in after so many seconds is disconnected.
+LOGIN_SECONDS: Final = 30.0
+
+
+class ClientConnection(asyncio.Protocol):
+    """A client of the server; the broker's :class:`~broker.service.broker.Client`.
+
+    Args:
+        server: what it belongs to.
+        is_local: whether it came through the Unix socket, whose peers are known by uid.
+    """
+
+    def __init__(self, server: Server, *, is_local: bool) -> None:
+        self.queue: deque[Request] = deque()
+        self.closed = False
+        self._server = server
+        self._is_local = is_local
+        self._identity = server.next_identity()
+        self._parser = RequestParser(BEFORE_LOGIN)
+        self._session = Session(self._identity, server.version, None)
+        self._transport: asyncio.Transport
+        self._address = ""
+        # What is to be answered, in order: (syntax, command, protocol) for what the
+        # broker executes, (None, reply, protocol) for what was known at once.
+        self._owed: deque[tuple[Any, Any, int]] = deque()
+        self._outstanding = 0
+        self._outstanding_bytes = 0
+        self._outstanding_pulls = 0
+        self._largest_message = server.max_message_bytes
+        self._held = False
+        self._ending = False
+        self._input_over = False
+        self._may_hold_commands = False
+        self._write_paused = False
+        self._read_paused = False
+        self._scheduled = False
+        self._task: asyncio.Task[None] | None = None
+        self._check: asyncio.Task[None] | None = None
+        self._login_timer: asyncio.TimerHandle | None = None
+
+    @property
+    def principal(self) -> Principal | None:
+        """On whose behalf its commands run."""
+        return self._session.principal
+
+    @property
+    def may_wait(self) -> bool:
+        """Whether its pulls may wait; not after a half-close or when the server stops."""
+        return not self._input_over
+
+    # --- asyncio's callbacks ---
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """Begin: a local peer is looked up, another has so long to log in."""
+        # uvloop's transports are no subclasses of asyncio's.
+        self._transport = cast(asyncio.Transport, transport)
+        self._transport.set_write_buffer_limits(high=WRITE_HIGH_WATER)
+        self._server.add(self)
+        if self._is_local:
+            self._address = "local"
+            self._hold(self._identify())
+        else:
+            peer = self._transport.get_extra_info("peername")
+            self._address = str(peer[0]) if peer else "?"
+            loop = asyncio.get_running_loop()
+            self._login_timer = loop.call_later(LOGIN_SECONDS, self._end_unless_logged_in)
+        logger.debug("[%d] connected from %s", self._identity, self._address)
+
+    def data_received(self, data: bytes) -> None:
+        """Parse and submit what came, unless something is held for."""
+        self._parser.feed(data)
+        self._may_hold_commands = True
+        if not self._scheduled:
+            self._process()
+
+    def eof_received(self) -> bool:
+        """Half-close: all received is answered, a waiting pull with nothing, then closed."""
+        self.stop()
+        return True
+
+    def connection_lost(self, error: Exception | None) -> None:
+        """End: nobody is there to be answered any more."""
+        self.closed = True
+        if self._login_timer is not None:
+            self._login_timer.cancel()
+        if self._task is not None:
+            self._task.cancel()
+        self._server.remove(self)
+        self._server.broker.leave(self)
+        logger.debug("[%d] disconnected (%s)", self._identity, error or "closed")
+
+    def pause_writing(self) -> None:
+        """The client does not read: it is not read from either."""
+        self._write_paused = True
+        self._pause_reading()
+
+    def resume_writing(self) -> None:
+        """It reads again."""
+        self._write_paused = False
+        self._go_on()
+
+    # --- in ---
+
+    def _process(self) -> None:
+        """Parse and submit as much as the bounds allow."""
+        self._scheduled = False
+        requests: list[Request] = []
+        parsed = 0
+        while not (self._held or self._ending or self._is_congested()):
+            if parsed >= MAX_PARSED:
+                self._schedule()
+                break
+            try:
+                words = self._parser.next()
+                if words is None:
+                    self._may_hold_commands = False
+                    break
+                parsed += 1
+                action = self._session.interpret(words)
+            except BrokerError as refusal:
+                self._owe(refusal)
+                if self._parser.broken:
+                    self._end_broken(refusal)
+                continue
+            self._act(action, requests)
+        if requests:
+            self._server.broker.submit(self, requests)
+        if self._owed and self._owed[0][0] is None:
+            self._write_known()
+        if self._is_congested() or (self._held and self._parser.buffered > MAX_HELD_BYTES):
+            self._pause_reading()
+        self._close_when_done()
+
+    def _act(self, action: Execute | Reply | Login | Goodbye, requests: list[Request]) -> None:
+        if type(action) is Execute:
+            self._execute(action, requests)
+        elif isinstance(action, Login):
+            if requests:
+                # They run as who the connection was until now.
+                self._server.broker.submit(self, requests[:])
+                requests.clear()
+            self._hold(self._log_in(action))
+        elif isinstance(action, Reply | Goodbye):
+            self._owe(action.value)
+            if isinstance(action, Goodbye):
+                self._ending = True
+
+    def _execute(self, action: Execute, requests: list[Request]) -> None:
+        syntax, command = action
+        principal = self._session.principal
+        if principal is None:
+            raise AssertionError("the session lets nobody execute before a login")
+        self._owed.append((syntax, command, self._session.protocol))
+        self._outstanding += 1
+        if syntax.result == "sent":
+            self._outstanding_bytes += len(command.body)
+        elif syntax.result == "pulled":
+            self._outstanding_pulls += command.max_count or 1
+            if command.wait_ms:
+                self._held = True
+        elif wants_hashing(command):
+            if requests:
+                self._server.broker.submit(self, requests[:])
+                requests.clear()
+            self._hold(self._execute_hashed(principal, command))
+            return
+        requests.append(Request(principal, command))
+
+    def _is_congested(self) -> bool:
+        return (
+            self._outstanding >= MAX_OUTSTANDING
+            or self._outstanding_bytes >= MAX_OUTSTANDING_BYTES
+            or self._outstanding_pulls * self._largest_message >= MAX_PULLED_BYTES
+            or self._write_paused
+        )
+
+    def _schedule(self) -> None:
+        """Go on parsing after others have had the event loop."""
+        if not self._scheduled:
+            self._scheduled = True
+            asyncio.get_running_loop().call_soon(self._process_if_open)
+
+    def _process_if_open(self) -> None:
+        self._scheduled = False
+        if not self.closed:
+            self._process()
+
+    def _pause_reading(self) -> None:
+        if not self._read_paused and not self._transport.is_closing():
+            self._read_paused = True
+            self._transport.pause_reading()
+
+    def _go_on(self) -> None:
+        """Read and parse again, after what had stopped it is over."""
+        if self.closed or self._held or self._is_congested():
+            return
+        if self._read_paused and not (self._input_over or self._transport.is_closing()):
+            self._read_paused = False
+            self._transport.resume_reading()
+        if self._may_hold_commands:
+            self._schedule()
+
+    # --- holding ---
+
+    def _hold(self, work: Any) -> None:
+        """Do ``work`` before anything that follows is looked at."""
+        self._held = True
+        self._task = asyncio.get_running_loop().create_task(self._release_after(work))
+
+    async def _release_after(self, work: Any) -> None:
+        try:
+            await work
+        except BrokerError as refusal:
+            self._owe(refusal)
+            self._write_known()
+        except Exception:  # the boundary of the connection: a defect ends it alone
+            logger.exception("[%d] the connection failed", self._identity)
+            self.abort()
+        finally:
+            self._held = False
+            self._task = None
+        self._go_on()
+        self._close_when_done()
+
+    async def _identify(self) -> None:
+        """Find out who is at the other end of the Unix socket."""
+        principal = await self._server.principal_of_peer(self._transport)
+        self._session = Session(self._identity, self._server.version, principal)
+        self._parser.limits = after_login(self._server.max_message_bytes)
+
+    async def _log_in(self, login: Login) -> None:
+        """Verify a login, once all that came before it is answered."""
+        if self._is_local and not login.password and self._session.principal is not None:
+            principal = await self._server.act_as(self._session.principal, login.name)
+            registered = False
+        else:
+            principal, registered = await self._server.logins.login(
+                login.name, login.password, self._address
+            )
+        if self.closed:
+            return
+        self._session.logged_in(principal, login.protocol)
+        self._parser.limits = after_login(self._server.max_message_bytes)
+        self._owe(self._session.greeting(registered=registered) if login.hello else OK)
+        self._write_known()
+
+    async def _execute_hashed(self, principal: Principal, command: Any) -> None:
+        try:
+            hashed = await self._server.logins.hash(command.password)
+        except BrokerError as refusal:
+            self.answer([Request(principal, command)], [refusal])
+            return
+        request = Request(principal, command._replace(password=hashed))
+        self._server.broker.submit(self, [request])
+
+    def _end_unless_logged_in(self) -> None:
+        if self._session.principal is None and not self._held:
+            self._owe(Denied(f"no login within {LOGIN_SECONDS:g} s"))
+            self._ending = True
+            self._write_known()
+            self._close_when_done()
+
+    # --- out ---
+
+    def answer(self, requests: Sequence[Request], outcomes: Sequence[Any]) -> None:
+        """Write the replies to the next requests, in one piece."""
+        if self.closed:
+            return
+        owed = self._owed
+        pieces: list[bytes] = []
+        for outcome in outcomes:
+            syntax, command, protocol = owed.popleft()
+            while syntax is None:
+                pieces.append(encode(command, protocol))
+                syntax, command, protocol = owed.popleft()
+            pieces.append(encode(to_reply(syntax, command, outcome), protocol))
+            self._settle(syntax, command, outcome)
+        while owed and owed[0][0] is None:
+            _, value, protocol = owed.popleft()
+            pieces.append(encode(value, protocol))
+        self._transport.write(b"".join(pieces))
+        self._go_on()
+        self._close_when_done()
+
+    def _settle(self, syntax: Any, command: Any, outcome: Any) -> None:
+        """Count one command as answered."""
+        self._outstanding -= 1
+        if syntax.result == "sent":
+            self._outstanding_bytes -= len(command.body)
+        elif syntax.result == "pulled":
+            self._outstanding_pulls -= command.max_count or 1
+            if command.wait_ms:
+                self._held = False
+            if outcome and type(outcome) is tuple:
+                size = max(len(message.body) for message in outcome)
+                # Quickly up, slowly down: the next messages may be large again.
+                self._largest_message = max(size, self._largest_message // 2, 1024)
+
+    def _owe(self, value: Any) -> None:
+        """Note a reply that is known at once, after those that are not."""
+        self._owed.append((None, value, self._session.protocol))
+
+    def _write_known(self) -> None:
+        """Write the replies at the front that wait for nobody."""
+        owed = self._owed
+        pieces: list[bytes] = []
+        while owed and owed[0][0] is None:
+            _, value, protocol = owed.popleft()
+            pieces.append(encode(value, protocol))
+        if pieces and not self.closed:
+            self._transport.write(b"".join(pieces))
+
+    # --- the end ---
+
+    def check_principal(self) -> None:
+        """Find out whether its user still exists, and end the connection if not."""
+        task = asyncio.get_running_loop().create_task(self._check_principal())
+        self._check = task
+
+    async def _check_principal(self) -> None:
+        principal = self._session.principal
+        if principal is not None and not await self._server.exists(principal):
+            self._owe(NoAuth(f"the user {principal.name!r} is no more"))
+            self._ending = True
+            self._write_known()
+            self._close_when_done()
+
+    def _end_broken(self, refusal: BrokerError) -> None:
+        if isinstance(refusal, Protocol | TooBig):
+            logger.info("[%d] %s: %s", self._identity, self._address, refusal)
+        self._ending = True
+
+    def stop(self) -> None:
+        """Take no more than has come by now; what was received is answered, then closed."""
+        self._input_over = True
+        self._pause_reading()
+        if not self._held:
+            self._process()
+        self._server.broker.release(self)
+        self._close_when_done()
+
+    def _close_when_done(self) -> None:
+        over = self._ending or (self._input_over and not self._may_hold_commands)
+        if over and not (self._owed or self._held or self.closed):
+            self._transport.close()
+
+    def abort(self) -> None:
+        """Close without another byte: what is owed is not known to be stored."""
+        self.closed = True
+        self._transport.abort()

@@ -1,0 +1,249 @@
+"""The broker of a server: submits to the writer, waits for messages, keeps the timers.
+
+Everything here runs in the event loop and none of it blocks; the database is
+the writer's alone.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from collections import deque
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any, Protocol, TypeVar
+
+from .. import _version
+from ..commands.message import Message, MessageNack
+from ..commands.request import Principal, Request
+from ..commands.status import ServerStatus, Totals
+from ..errors import Unavailable
+from ..store import schema
+from ..store.database import Database
+from ..store.transaction import Transaction
+from .clock import Clock
+from .waiting import Waiting
+from .writer import Committed, Job, Portion, Writer
+
+_Result = TypeVar("_Result")
+
+#: Expired keys are taken away this long after the first has expired, so that
+#: many go together; they are not honoured meanwhile. In seconds.
+KEY_CLEAN_UP_DELAY: float = 60.0
+
+
+class Client(Protocol):
+    """What submits to the broker: a connection, or the broker itself."""
+
+    queue: deque[Request]
+    #: Whether nobody is there any more to be answered.
+    closed: bool
+
+    @property
+    def may_wait(self) -> bool:
+        """Whether its pulls may wait at this moment."""
+
+    def answer(self, requests: Sequence[Request], outcomes: Sequence[Any]) -> None:
+        """Take the outcomes of the next requests, all committed and synced."""
+
+
+class _NobodyClient:
+    """The source of what the broker does on its own account."""
+
+    closed = False
+    may_wait = False
+
+    def __init__(self) -> None:
+        self.queue: deque[Request] = deque()
+
+    def answer(self, requests: Sequence[Request], outcomes: Sequence[Any]) -> None:
+        """Nobody wants to know."""
+
+
+class Broker:
+    """Executes commands for many clients at once over one database.
+
+    Args:
+        database: open; from now on the broker's, closed by :meth:`close`.
+        on_failure: called in the event loop, once, if the outcome of a commit is
+            unknown: nobody may be answered any more and the process must end.
+        on_users_changed: called in the event loop with the ids of users who were
+            deleted or whose password changed.
+    """
+
+    def __init__(
+        self,
+        database: Database,
+        *,
+        on_failure: Callable[[BaseException], None],
+        on_users_changed: Callable[[set[int]], None],
+    ) -> None:
+        self._loop = asyncio.get_running_loop()
+        self._database = database
+        self._on_failure = on_failure
+        self._on_users_changed = on_users_changed
+        self.clock = Clock()
+        self._writer = Writer(database, self.clock, self._deliver_later, self._fail_later)
+        self._waiting = Waiting(self._loop, self.clock, self._writer.submit)
+        self._self = _NobodyClient()
+        self._key_timer: asyncio.TimerHandle | None = None
+        self._failed = False
+        self._closing = False
+        #: How many clients there are and where they come in; set by the server.
+        self.connections: Callable[[], int] = int
+        self.doors: tuple[str, ...] = ()
+
+    def start(self) -> None:
+        """Start the writer."""
+        self._writer.start()
+
+    def submit(self, client: Client, requests: Sequence[Request]) -> None:
+        """Execute requests of a client, in their order.
+
+        Their outcomes come by :meth:`Client.answer`, in one call or several, always
+        in order. A pull that may wait must be the last of what its client has
+        submitted, or what follows it would overtake it.
+        """
+        self._writer.submit(client, requests)
+
+    def leave(self, client: Client) -> None:
+        """Forget a client that is gone: what waits is dropped, what was claimed goes back."""
+        self._writer.withdraw(client)
+        self._waiting.forget(client)
+
+    def release(self, client: Client) -> None:
+        """Answer a client's waiting pull with nothing."""
+        self._waiting.release(client)
+
+    async def call(self, work: Callable[[Transaction], _Result]) -> _Result:
+        """Do ``work`` in a transaction of its own and return its result.
+
+        Raises:
+            BrokerError: what it raised; its transaction is rolled back.
+        """
+        future: asyncio.Future[_Result] = self._loop.create_future()
+
+        def settle(result: Any, error: BaseException | None) -> None:
+            if future.done():
+                return
+            if error is None:
+                future.set_result(result)
+            else:
+                future.set_exception(error)
+
+        if self._closing or self._failed:
+            raise Unavailable("the server is stopping")
+        self._writer.do(
+            Job(
+                work,
+                lambda result, error: self._call_soon(settle, result, error),
+            )
+        )
+        return await future
+
+    async def close(self) -> None:
+        """Answer who waits with nothing, execute what is pending, close the database."""
+        if self._closing:
+            return
+        self.release_waiting()
+        self._closing = True
+        if self._key_timer is not None:
+            self._key_timer.cancel()
+        await asyncio.to_thread(self._writer.close)
+
+    def release_waiting(self) -> None:
+        """Answer all waiting pulls with nothing; later ones are not parked."""
+        self._waiting.release_all()
+
+    # --- after a commit ---
+
+    def _deliver_later(self, committed: Committed) -> None:
+        self._call_soon(self._deliver, committed)
+
+    def _fail_later(self, error: BaseException) -> None:
+        self._call_soon(self._fail, error)
+
+    def _call_soon(self, callback: Callable[..., None], *arguments: Any) -> None:
+        try:
+            self._loop.call_soon_threadsafe(callback, *arguments)
+        except RuntimeError:
+            # The loop is closed: nobody is left to be told.
+            if not self._loop.is_closed():
+                raise
+
+    def _fail(self, error: BaseException) -> None:
+        self._failed = True
+        self._on_failure(error)
+
+    def _deliver(self, committed: Committed) -> None:
+        """Answer a batch, then wake who waits for what it has made ready."""
+        if self._failed:
+            return
+        for portion in committed.portions:
+            self._answer(portion)
+        for tx in committed.transactions:
+            self._waiting.wake(tx)
+            if tx.left_to_clean_up:
+                self._writer.owe_clean_up()
+            if tx.key_expires_at is not None:
+                self._arm_key_timer(tx.key_expires_at)
+            if tx.changed_users:
+                self._on_users_changed(tx.changed_users)
+
+    def _answer(self, portion: Portion) -> None:
+        client: Any = portion.source
+        requests, outcomes = portion.requests, portion.outcomes
+        if client.closed:
+            self._give_back(requests, outcomes)
+            return
+        last = requests[-1].command
+        if outcomes[-1] == () and getattr(last, "wait_ms", 0):
+            if self._waiting.park(client, requests[-1]):
+                requests, outcomes = requests[:-1], outcomes[:-1]
+        elif getattr(last, "wait_ms", 0):
+            self._waiting.forget(client)
+        for index, outcome in enumerate(outcomes):
+            if type(outcome) is Totals:
+                outcomes[index] = self._status(outcome)
+        if requests:
+            client.answer(requests, outcomes)
+
+    def _give_back(self, requests: Sequence[Request], outcomes: Sequence[Any]) -> None:
+        """Release, uncounted, what was claimed for a client that has gone meanwhile."""
+        for request, outcome in zip(requests, outcomes, strict=True):
+            if type(outcome) is tuple and outcome and type(outcome[0]) is Message:
+                self.give_back(request.principal, outcome)
+
+    def give_back(self, principal: Principal, messages: Iterable[Message]) -> None:
+        """Release, uncounted, messages that could not be handed to who pulled them."""
+        receipts = tuple(m.receipt for m in messages if m.receipt is not None)
+        if receipts and not self._closing:
+            nack = MessageNack(receipts, uncounted=True)
+            self._writer.submit(self._self, [Request(principal, nack)])
+
+    def _arm_key_timer(self, expires_at: int) -> None:
+        if self._key_timer is None:
+            delay = max(0.0, (expires_at - self.clock.now_ms()) / 1000) + KEY_CLEAN_UP_DELAY
+            self._key_timer = self._loop.call_later(delay, self._clean_up_keys)
+
+    def _clean_up_keys(self) -> None:
+        self._key_timer = None
+        self._writer.owe_clean_up()
+
+    def _status(self, totals: Totals) -> ServerStatus:
+        database_bytes, wal_bytes = self._database.sizes()
+        return ServerStatus(
+            version=_version.__version__,
+            pid=os.getpid(),
+            uptime_ms=self.clock.uptime_ms(),
+            database=self._database.path,
+            database_bytes=database_bytes,
+            wal_bytes=wal_bytes,
+            schema=schema.HEAD,
+            doors=self.doors,
+            connections=self.connections(),
+            commands=self._writer.commands,
+            commits=self._writer.commits,
+            largest_batch=self._writer.largest_batch,
+            waiting_pulls=len(self._waiting),
+            **totals._asdict(),
+        )
