@@ -27,6 +27,7 @@ from ..protocols.resp.requests import BEFORE_LOGIN, RequestParser, after_login
 from ..protocols.resp.results import to_reply
 from ..protocols.resp.session import Execute, Goodbye, Login, Reply, Session
 from ..service.passwords import wants_hashing
+from .listeners import peer_uid
 
 if TYPE_CHECKING:
     from .server import Server
@@ -272,14 +273,14 @@ class ClientConnection(asyncio.Protocol):
 
     async def _identify(self) -> None:
         """Find out who is at the other end of the Unix socket."""
-        principal = await self._server.principal_of_peer(self._transport)
+        principal = await self._server.logins.principal_of_uid(peer_uid(self._transport))
         self._session = Session(self._identity, self._server.version, principal)
         self._parser.limits = after_login(self._server.max_message_bytes)
 
     async def _log_in(self, login: Login) -> None:
         """Verify a login, once all that came before it is answered."""
         if self._is_local and not login.password and self._session.principal is not None:
-            principal = await self._server.act_as(self._session.principal, login.name)
+            principal = await self._server.logins.act_as(self._session.principal, login.name)
             registered = False
         else:
             principal, registered = await self._server.logins.login(
@@ -367,7 +368,7 @@ class ClientConnection(asyncio.Protocol):
 
     async def _check_principal(self) -> None:
         principal = self._session.principal
-        if principal is not None and not await self._server.exists(principal):
+        if principal is not None and not await self._server.logins.exists(principal):
             self._owe(NoAuth(f"the user {principal.name!r} is no more"))
             self._ending = True
             self._write_known()

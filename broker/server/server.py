@@ -11,17 +11,14 @@ from collections.abc import Callable
 from typing import Final
 
 from .. import _version
-from ..commands.request import Principal
 from ..errors import BrokerError, Unavailable
-from ..service.accounts import login_name
 from ..service.broker import Broker
 from ..service.logins import Logins
 from ..store.database import Database
-from ..store.handlers import users
 from ..store.owner import SERVER, OwnerLock
 from ..store.transaction import Limits
 from .connection import ClientConnection
-from .listeners import Listeners, peer_uid
+from .listeners import Listeners
 from .options import Options
 
 logger = logging.getLogger(__name__)
@@ -51,7 +48,6 @@ class Server:
         self._database = Database(options.database, Limits(options.max_message_bytes))
         self._listeners = Listeners()
         self._connections: set[ClientConnection] = set()
-        self._principals: dict[int, Principal] = {}
         self._identity = 0
         self._stopping = asyncio.Event()
         self._all_gone = asyncio.Event()
@@ -101,7 +97,8 @@ class Server:
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(number, self.stop)
         try:
-            await self._principal_of_uid(os.geteuid())
+            # Whoever starts the first server on a new database is its first admin.
+            await self.logins.principal_of_uid(os.geteuid())
             await self._listen()
             self._watch_clock()
             await self._stopping.wait()
@@ -199,36 +196,9 @@ class Server:
         if not self._connections:
             self._all_gone.set()
 
-    # --- who they are ---
-
-    async def principal_of_peer(self, transport: asyncio.BaseTransport) -> Principal:
-        """Return the user at the other end of a Unix socket."""
-        return await self._principal_of_uid(peer_uid(transport))
-
-    async def _principal_of_uid(self, uid: int) -> Principal:
-        principal = self._principals.get(uid)
-        if principal is None:
-            principal = await self.broker.call(
-                lambda tx: users.principal_of_uid(tx, uid, login_name(uid))
-            )
-            self._principals[uid] = principal
-        return principal
-
-    async def act_as(self, principal: Principal, name: str) -> Principal:
-        """Return the user as whom ``principal`` may act, if it may."""
-        return await self.broker.call(lambda tx: users.acting_as(tx, principal, name))
-
-    async def exists(self, principal: Principal) -> bool:
-        """Return whether a user is still the one it was."""
-        known = await self.broker.call(lambda tx: users.principal_of_name(tx, principal.name))
-        return known is not None and known[0].id == principal.id
-
     def _users_changed(self, user_ids: set[int]) -> None:
         """Forget what was remembered of users, and disconnect those who are no more."""
         self.logins.forget(user_ids)
-        self._principals = {
-            uid: known for uid, known in self._principals.items() if known.id not in user_ids
-        }
         for connection in list(self._connections):
             if connection.principal is not None and connection.principal.id in user_ids:
                 connection.check_principal()

@@ -1,4 +1,6 @@
-"""Logins by name and password: compared in a bounded pool of threads, remembered in memory.
+"""Who a caller is: by name and password, by uid, or as whom an admin acts.
+
+Passwords are compared in a bounded pool of threads and remembered in memory.
 
 A login that succeeded once is remembered as an HMAC of the password under a
 secret of this process, so that a one-shot does not pay for bcrypt each time;
@@ -22,6 +24,7 @@ from ..commands.user import PasswordHash
 from ..errors import Invalid, Unavailable, WrongPass
 from ..names import check_password, check_user_name
 from ..store.handlers import users
+from .accounts import login_name
 from .broker import Broker
 from .passwords import hash_password, matches
 
@@ -62,6 +65,8 @@ class Logins:
         self._waiting = 0
         self._secret = os.urandom(32)
         self._remembered: dict[str, _Remembered] = {}
+        # As many as the machine has users.
+        self._by_uid: dict[int, Principal] = {}
         self._failures: dict[str, tuple[int, float]] = {}
 
     async def login(self, name: str, password: str, address: str) -> tuple[Principal, bool]:
@@ -104,6 +109,29 @@ class Logins:
         # Somebody registered the name meanwhile: now the password must match.
         return await self._verify(name, password)
 
+    async def principal_of_uid(self, uid: int) -> Principal:
+        """Return the user an operating-system uid stands for, made if it is new."""
+        principal = self._by_uid.get(uid)
+        if principal is None:
+            principal = self._by_uid[uid] = await self._broker.call(
+                lambda tx: users.principal_of_uid(tx, uid, login_name(uid))
+            )
+        return principal
+
+    async def act_as(self, principal: Principal, name: str) -> Principal:
+        """Return the user as whom ``principal`` asks to act.
+
+        Raises:
+            Denied: it is neither itself nor an admin.
+            NotFound: there is no such user.
+        """
+        return await self._broker.call(lambda tx: users.acting_as(tx, principal, name))
+
+    async def exists(self, principal: Principal) -> bool:
+        """Return whether a user is still the one it was."""
+        known = await self._broker.call(lambda tx: users.principal_of_name(tx, principal.name))
+        return known is not None and known[0].id == principal.id
+
     async def hash(self, password: str) -> PasswordHash:
         """Return the hash of a password that a command carries."""
         return await self._in_pool(partial(hash_password, password))
@@ -122,6 +150,9 @@ class Logins:
         for name, remembered in list(self._remembered.items()):
             if remembered.principal.id in user_ids:
                 del self._remembered[name]
+        for uid, principal in list(self._by_uid.items()):
+            if principal.id in user_ids:
+                del self._by_uid[uid]
 
     def close(self) -> None:
         """End the pool; who waits for it is cancelled."""
