@@ -84,8 +84,10 @@ class SQLiteDialect:
 
     def _prepare(self, connection: sqlite3.Connection) -> None:
         execute = connection.execute
-        # Before the first page is written, or it has no effect.
-        execute("PRAGMA auto_vacuum=INCREMENTAL")
+        if execute("PRAGMA page_count").fetchone()[0] == 0:
+            # Before the first page is written, or it has no effect; and not later,
+            # for then it writes, and an open would cost a sync.
+            execute("PRAGMA auto_vacuum=INCREMENTAL")
         mode = execute("PRAGMA journal_mode=WAL").fetchone()[0]
         if mode != "wal":
             raise Unavailable(f"{self.path} cannot be put into WAL mode (it stays in {mode!r})")

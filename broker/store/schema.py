@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import os
 import sqlite3
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 from sqlalchemy import Connection, insert
@@ -16,12 +18,16 @@ from ..errors import Invalid, NotFound, Unavailable
 from ..models import Base, Sequence
 from ..models.base import VERSION_TABLE
 from ..models.sequences import ID_SEQUENCE
+from .dialect import SQLiteDialect
+from .owner import OwnerLock
 
 if TYPE_CHECKING:
     from alembic.config import Config
 
 #: The newest revision; a test holds it to the scripts.
 HEAD = "0001"
+#: How long `alembic` waits for a command that holds the database, in seconds.
+BY_HAND_SECONDS = 10.0
 
 
 def prepare(connection: Connection, path: str, *, create: bool) -> None:
@@ -88,11 +94,6 @@ def _make(connection: Connection) -> None:
         connection.execute(insert(Sequence).values(name=ID_SEQUENCE, value=0))
 
 
-def table_names() -> list[str]:
-    """Return the names of the broker's tables, parents first."""
-    return [table.name for table in Base.metadata.sorted_tables]
-
-
 # --- upgrades --------------------------------------------------------------------
 
 
@@ -129,8 +130,7 @@ def upgrade(connection: Connection, revision: str = "head") -> None:
 
     configuration = config()
     configuration.attributes["connection"] = connection
-    connection.exec_driver_sql("PRAGMA foreign_keys=OFF")
-    connection.rollback()
+    _set_foreign_keys(connection, on=False)
     try:
         with connection.begin():
             command.upgrade(configuration, revision)
@@ -138,8 +138,40 @@ def upgrade(connection: Connection, revision: str = "head") -> None:
             if broken:
                 raise Invalid(f"the upgrade would leave {len(broken)} broken references")
     finally:
-        connection.exec_driver_sql("PRAGMA foreign_keys=ON")
-        connection.rollback()
+        _set_foreign_keys(connection, on=True)
+
+
+def _set_foreign_keys(connection: Connection, *, on: bool) -> None:
+    """Switch the checks on the driver's connection: in a transaction the pragma does nothing."""
+    cursor = connection.connection.cursor()
+    cursor.execute(f"PRAGMA foreign_keys={'ON' if on else 'OFF'}")
+    cursor.close()
+
+
+@contextmanager
+def opened_by_hand(path: str) -> Iterator[Connection]:
+    """Yield a connection in a transaction, under the owner lock, for `alembic` at a shell.
+
+    Opened as the broker does, but with foreign keys off, and without looking at the
+    revision: that is what the caller is about. Made if it is missing.
+
+    Raises:
+        Unavailable: a server, or somebody else, holds the database.
+    """
+    lock = OwnerLock(path)
+    owner = lock.acquire(BY_HAND_SECONDS)
+    if owner is not None:
+        raise Unavailable(f"a server (pid {owner.pid}) owns {path}: stop it first")
+    try:
+        if not os.path.exists(path):
+            os.close(os.open(path, os.O_CREAT | os.O_EXCL | os.O_RDWR, 0o600))
+        with SQLiteDialect(path).create_engine().connect() as connection:
+            _set_foreign_keys(connection, on=False)
+            with connection.begin():
+                yield connection
+    finally:
+        lock.release()
+        lock.close()
 
 
 def _back_up(connection: Connection, target: str) -> None:
