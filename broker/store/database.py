@@ -8,9 +8,9 @@ from contextlib import contextmanager
 
 from sqlalchemy import Connection
 
-from ..errors import BrokerError, NotFound, Unavailable
+from ..errors import NotFound, Unavailable
 from . import schema
-from .dialect import SQLiteDialect, StoreFailure
+from .dialect import SQLiteDialect, StoreFailure, translated
 from .transaction import Limits, Transaction
 
 
@@ -104,20 +104,13 @@ class Database:
 
     @contextmanager
     def errors(self) -> Iterator[None]:
-        """Translate the driver's errors; the only place where that is done."""
+        """Translate the driver's errors, and let go of the file after a failure."""
         try:
-            yield
-        except (BrokerError, StoreFailure):
+            with translated(self.path):
+                yield
+        except StoreFailure:
+            self.abandon()
             raise
-        except Exception as error:
-            # Not only the driver's own classes: SQLAlchemy wraps them. What is no
-            # error of the database goes on unchanged.
-            meaning = self._dialect.translate(error)
-            if meaning is None:
-                raise
-            if isinstance(meaning, StoreFailure):
-                self.abandon()
-            raise meaning from error
 
     def abandon(self) -> None:
         """Give the connection up after a failure, without a word more to the file."""

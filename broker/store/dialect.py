@@ -7,7 +7,8 @@ from __future__ import annotations
 
 import os
 import sqlite3
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 
 from sqlalchemy import Engine, create_engine, event
 from sqlalchemy.engine.interfaces import DBAPIConnection
@@ -115,18 +116,37 @@ class SQLiteDialect:
                 "choose a local disk (or set BROKER_ANY_FILESYSTEM=1 to take the risk)"
             )
 
-    def translate(self, error: Exception) -> BrokerError | StoreFailure | None:
-        """Return what a driver's error means, or None if it is no error of the database.
 
-        A :class:`StoreFailure` is returned for I/O errors and a damaged file.
-        """
-        original = error.orig if isinstance(error, DBAPIError) else error
-        if not isinstance(original, sqlite3.Error):
-            return None
-        code = getattr(original, "sqlite_errorcode", None)
-        primary = code & 0xFF if isinstance(code, int) else None
-        meaning = _MEANINGS.get(primary) if primary is not None else None
-        return meaning(self.path, original) if meaning else None
+@contextmanager
+def translated(path: str) -> Iterator[None]:
+    """Translate the driver's errors into the broker's; the only place where that is done.
+
+    Raises:
+        BrokerError, StoreFailure: what an error of the database means.
+    """
+    try:
+        yield
+    except (BrokerError, StoreFailure):
+        raise
+    except (sqlite3.Error, DBAPIError) as error:
+        meaning = translate(path, error)
+        if meaning is None:
+            raise
+        raise meaning from error
+
+
+def translate(path: str, error: Exception) -> BrokerError | StoreFailure | None:
+    """Return what a driver's error means, or None if it is no error of the database.
+
+    A :class:`StoreFailure` is returned for I/O errors and a damaged file.
+    """
+    original = error.orig if isinstance(error, DBAPIError) else error
+    if not isinstance(original, sqlite3.Error):
+        return None
+    code = getattr(original, "sqlite_errorcode", None)
+    primary = code & 0xFF if isinstance(code, int) else None
+    meaning = _MEANINGS.get(primary) if primary is not None else None
+    return meaning(path, original) if meaning else None
 
 
 def _begin(connection: DBAPIConnection) -> None:

@@ -18,7 +18,7 @@ from ..errors import Invalid, NotFound, Unavailable
 from ..models import Base, Sequence
 from ..models.base import VERSION_TABLE
 from ..models.sequences import ID_SEQUENCE
-from .dialect import SQLiteDialect
+from .dialect import SQLiteDialect, translated
 from .owner import OwnerLock
 
 if TYPE_CHECKING:
@@ -149,7 +149,7 @@ def _set_foreign_keys(connection: Connection, *, on: bool) -> None:
 
 
 @contextmanager
-def opened_by_hand(path: str) -> Iterator[Connection]:
+def opened_by_hand(path: str, timeout_s: float = BY_HAND_SECONDS) -> Iterator[Connection]:
     """Yield a connection in a transaction, under the owner lock, for `alembic` at a shell.
 
     Opened as the broker does, but with foreign keys off, and without looking at the
@@ -158,17 +158,42 @@ def opened_by_hand(path: str) -> Iterator[Connection]:
     Raises:
         Unavailable: a server, or somebody else, holds the database.
     """
-    lock = OwnerLock(path)
-    owner = lock.acquire(BY_HAND_SECONDS)
-    if owner is not None:
-        raise Unavailable(f"a server (pid {owner.pid}) owns {path}: stop it first")
-    try:
+    with _owned_by_hand(path, timeout_s):
         if not os.path.exists(path):
             os.close(os.open(path, os.O_CREAT | os.O_EXCL | os.O_RDWR, 0o600))
         with SQLiteDialect(path).create_engine().connect() as connection:
             _set_foreign_keys(connection, on=False)
             with connection.begin():
                 yield connection
+
+
+def upgrade_file(path: str, timeout_s: float) -> None:
+    """Bring a database to the newest revision, as its next use would, after a back-up.
+
+    Raises:
+        Unavailable: a server, or somebody else, holds the database.
+        Invalid: as :func:`prepare`.
+    """
+    engine = SQLiteDialect(path).create_engine()
+    with _owned_by_hand(path, timeout_s), translated(path), engine.connect() as connection:
+        prepare(connection, path, create=True)
+
+
+def revision_of_file(path: str, timeout_s: float) -> str | None:
+    """Return the revision of a database, or None if it is empty."""
+    engine = SQLiteDialect(path).create_engine()
+    with _owned_by_hand(path, timeout_s), translated(path), engine.connect() as connection:
+        return current(connection)
+
+
+@contextmanager
+def _owned_by_hand(path: str, timeout_s: float) -> Iterator[None]:
+    lock = OwnerLock(path)
+    owner = lock.acquire(timeout_s)
+    if owner is not None:
+        raise Unavailable(f"a server (pid {owner.pid}) owns {path}: stop it first")
+    try:
+        yield
     finally:
         lock.release()
         lock.close()

@@ -1,0 +1,5 @@
+"""``python -m broker.cli`` is ``brokerctl``."""
+
+from . import main
+
+main()

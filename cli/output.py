@@ -1,0 +1,134 @@
+"""Results on stdout: JSON, tab-separated values in a pipe, tables on a terminal."""
+
+from __future__ import annotations
+
+import os
+import sys
+import time
+from collections.abc import Sequence
+from typing import Any
+
+import click
+
+from .settings import Settings
+
+_ESCAPES = str.maketrans({"\\": "\\\\", "\t": "\\t", "\n": "\\n", "\r": "\\r"})
+_TIMES = frozenset(["created_at", "sent_at", "leased_until"])
+
+
+def rfc3339(milliseconds: int) -> str:
+    """Return a time as RFC 3339 in UTC, with milliseconds."""
+    seconds, rest = divmod(milliseconds, 1000)
+    return time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(seconds)) + f".{rest:03d}Z"
+
+
+def as_json(record: Any) -> dict[str, Any]:
+    """Return a record with the keys and forms of the JSON output.
+
+    Times become RFC 3339; a body becomes text with ``encoding`` utf-8, or base64
+    where it is none.
+    """
+    values: dict[str, Any] = {}
+    for name, value in zip(record._fields, record, strict=True):
+        if name == "body":
+            values["body"], values["encoding"] = _encoded(value)
+        elif name in _TIMES and value is not None:
+            values[name] = rfc3339(value)
+        else:
+            values[name] = dict(value) if hasattr(value, "items") else value
+    return values
+
+
+def _encoded(body: bytes) -> tuple[str, str]:
+    try:
+        return body.decode(), "utf-8"
+    except UnicodeDecodeError:
+        import base64
+
+        return base64.b64encode(body).decode(), "base64"
+
+
+def json_line(record: Any) -> str:
+    """Return a record as one line of JSON."""
+    import json
+
+    return json.dumps(as_json(record), ensure_ascii=False)
+
+
+def write_records(settings: Settings, records: Sequence[Any], nothing: str) -> None:
+    """Write a list; an empty one says ``nothing`` on stderr."""
+    if not records:
+        settings.remark(nothing)
+    elif settings.json:
+        for record in records:
+            click.echo(json_line(record))
+    elif is_terminal():
+        _write_table(records)
+    else:
+        for record in records:
+            click.echo("\t".join(_cells(record)))
+
+
+def write_record(settings: Settings, record: Any) -> None:
+    """Write one record: aligned lines on a terminal, one line elsewhere."""
+    if settings.json:
+        click.echo(json_line(record))
+    elif is_terminal():
+        width = max(len(name) for name in record._fields)
+        for name, cell in zip(record._fields, _cells(record), strict=True):
+            click.echo(f"{name:<{width}}  {cell}".rstrip())
+    else:
+        click.echo("\t".join(_cells(record)))
+
+
+def write_value(settings: Settings, name: str, value: Any) -> None:
+    """Write one value alone on a line."""
+    if settings.json:
+        import json
+
+        click.echo(json.dumps({name: value}))
+    else:
+        click.echo(value)
+
+
+def is_terminal() -> bool:
+    """Return whether stdout is a terminal."""
+    return sys.stdout is not None and sys.stdout.isatty()
+
+
+def check_stdout() -> None:
+    """Refuse, before anything is pulled, to write to a closed stdout."""
+    try:
+        os.fstat(1)
+    except OSError as error:
+        raise click.ClickException("stdout is closed: nothing was pulled") from error
+
+
+def _write_table(records: Sequence[Any]) -> None:
+    rows = [list(records[0]._fields), *(_cells(record) for record in records)]
+    widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
+    for row in rows:
+        click.echo("  ".join(f"{c:<{w}}" for c, w in zip(row, widths, strict=True)).rstrip())
+
+
+def _cells(record: Any) -> list[str]:
+    return [_cell(value) for value in as_json(record).values()]
+
+
+def _cell(value: Any) -> str:
+    if value is None:
+        return ""
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    if isinstance(value, dict):
+        import json
+
+        return json.dumps(value, ensure_ascii=False) if value else ""
+    if isinstance(value, tuple | list):
+        return ",".join(str(item) for item in value)
+    return _escape(str(value))
+
+
+def _escape(text: str) -> str:
+    """Return text that keeps a table a table."""
+    return text.translate(_ESCAPES)

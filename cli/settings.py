@@ -1,0 +1,182 @@
+"""The options that every command takes, before or after its verb."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from broker.errors import BrokerError, Invalid
+from broker.names import parse_duration
+
+if TYPE_CHECKING:
+    from broker.client.sync import Client
+
+DEFAULT_TIMEOUT_MS = 30_000
+
+
+class Settings:
+    """What the common options say; the later of two wins.
+
+    Attributes:
+        json: machine-readable output, one object a line.
+        quiet: no remarks on stderr.
+        url, user: where the broker is, and who acts.
+        password_file: where the password for a TCP login is, or None.
+        timeout_ms: how long to wait for a connection or another process.
+    """
+
+    def __init__(self) -> None:
+        self.json = False
+        self.quiet = False
+        self.url: str | None = None
+        self.user: str | None = None
+        self.password_file: str | None = None
+        self.timeout_ms = DEFAULT_TIMEOUT_MS
+
+    def connect(self) -> Client:
+        """Return a client of the broker these settings name."""
+        from broker import config
+        from broker.client.sync import connect
+
+        address = config.locate(self.url)
+        password = None
+        if address.kind == "tcp":
+            password = self._password()
+        return connect(
+            self.url, user=self.user, password=password, timeout_s=self.timeout_ms / 1000
+        )
+
+    def _password(self) -> str | None:
+        """Return the password of a TCP login: from the file, the environment, or a prompt."""
+        if self.password_file is not None:
+            return read_password_file(self.password_file)
+        if os.environ.get("BROKER_PASSWORD"):
+            return os.environ["BROKER_PASSWORD"]
+        if _is_terminal(0):
+            import getpass
+
+            return getpass.getpass("Password: ")
+        return None
+
+    def remark(self, text: str) -> None:
+        """Say something to people, on stderr."""
+        if not self.quiet:
+            click.echo(text, err=True)
+
+
+def read_password_file(path: str) -> str:
+    """Return the first line of a file (``-`` is stdin) as a password.
+
+    Raises:
+        Invalid: it cannot be read, or its first line is empty.
+    """
+    try:
+        with click.open_file(path, encoding="utf-8", errors="surrogateescape") as file:
+            line = file.readline(4096)
+    except OSError as error:
+        raise Invalid(f"the password file {path} cannot be read: {error.strerror}") from error
+    password = str(line).rstrip("\r\n")
+    if not password:
+        raise Invalid(f"the first line of the password file {path} is empty")
+    return password
+
+
+def _is_terminal(descriptor: int) -> bool:
+    try:
+        return os.isatty(descriptor)
+    except OSError:
+        return False
+
+
+class Duration(click.ParamType[int]):
+    """``500ms``, ``30s``, ``10m``, ``2h``, ``7d``, as milliseconds."""
+
+    name = "duration"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> int:
+        """Return the milliseconds of a duration."""
+        if isinstance(value, int):
+            return value
+        try:
+            return parse_duration(value)
+        except BrokerError as error:
+            self.fail(error.message, param, ctx)
+
+
+DURATION = Duration()
+
+
+def _keep(name: str) -> Callable[[click.Context, click.Parameter, Any], None]:
+    def callback(context: click.Context, parameter: click.Parameter, value: Any) -> None:
+        if value is not None and value is not False:
+            setattr(context.ensure_object(Settings), name, value)
+
+    return callback
+
+
+def common_options() -> list[click.Parameter]:
+    """Return the options every command and group takes."""
+    return [
+        click.Option(
+            ["--json"], is_flag=True, expose_value=False, callback=_keep("json"),
+            help="Print JSON, one object a line.",
+        ),
+        click.Option(
+            ["--url"], metavar="URL", expose_value=False, callback=_keep("url"),
+            help="A database's path, broker://[user@]host[:port] or broker+unix:///path "
+            "(default: $BROKER_URL, the configuration file, the default database).",
+        ),
+        click.Option(
+            ["--user"], metavar="NAME", expose_value=False, callback=_keep("user"),
+            help="Over TCP who logs in, elsewhere whom an admin acts as (default: $BROKER_USER).",
+        ),
+        click.Option(
+            ["--login-password-file"], metavar="FILE", expose_value=False,
+            callback=_keep("password_file"),
+            help="Where the password of a TCP login is (default: $BROKER_PASSWORD, or a prompt).",
+        ),
+        click.Option(
+            ["--timeout"], type=DURATION, expose_value=False, callback=_keep("timeout_ms"),
+            help="How long to wait for a connection, or for another process (default: 30s).",
+        ),
+        click.Option(
+            ["--quiet", "-q"], is_flag=True, expose_value=False, callback=_keep("quiet"),
+            help="No remarks on stderr, only errors.",
+        ),
+    ]  # fmt: skip
+
+
+class Command(click.Command):
+    """A command that takes the common options after its own."""
+
+    def __init__(self, *arguments: Any, **keywords: Any) -> None:
+        super().__init__(*arguments, **keywords)
+        self.params += common_options()
+
+
+class Group(click.Group):
+    """A group of commands that takes the common options, and knows what was meant."""
+
+    command_class = Command
+
+    def __init__(self, *arguments: Any, **keywords: Any) -> None:
+        super().__init__(*arguments, **keywords)
+        self.params += common_options()
+
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        """Find the command, or say which one was meant."""
+        if self.get_command(ctx, args[0]) is None and not args[0].startswith("-"):
+            raise click.UsageError(unknown_command(args[0], self.list_commands(ctx)), ctx)
+        return super().resolve_command(ctx, args)
+
+
+def unknown_command(name: str, known: list[str]) -> str:
+    """Return the text that says a command is unknown, and which one is near."""
+    from broker.commands.grammar import nearest
+
+    return f"unknown command {name!r}{nearest(name, known)}"
