@@ -67,9 +67,7 @@ def run(arguments: list[str] | None = None) -> NoReturn:
     arguments = sys.argv[1:] if arguments is None else arguments
     settings = Settings()
     try:
-        status = brokerctl.main(
-            arguments, prog_name="brokerctl", standalone_mode=False, obj=settings
-        )
+        status = _invoke(arguments, settings)
         _flush()
     except BrokerError as error:
         status = _report(error.code, error.message, error.retryable, error.exit_status, settings)
@@ -87,6 +85,21 @@ def run(arguments: list[str] | None = None) -> NoReturn:
             Internal.code, f"{error.strerror or error}", False, Internal.exit_status, settings
         )
     _leave(status if isinstance(status, int) else 0)
+
+
+def _invoke(arguments: list[str], settings: Settings) -> Any:
+    """Run a command and return its exit status, letting every error through.
+
+    Not by Click's own ``main``, which keeps a broken pipe to itself; but that is
+    what knows how to answer a shell that completes a word.
+    """
+    if "_BROKERCTL_COMPLETE" in os.environ:
+        brokerctl.main(arguments, prog_name="brokerctl")
+    try:
+        with brokerctl.make_context("brokerctl", arguments, obj=settings) as context:
+            return brokerctl.invoke(context)
+    except click.exceptions.Exit as done:
+        return done.exit_code
 
 
 def _usage(error: click.UsageError) -> str:

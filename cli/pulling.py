@@ -74,7 +74,8 @@ def pull_and_write(
         raise click.UsageError("--lease and --no-ack exclude each other")
     check_stdout()
     with settings.connect() as client:
-        messages = pull(client, lease_ms or DEFAULT_LEASE_MS)
+        lease = DEFAULT_LEASE_MS if lease_ms is None else lease_ms
+        messages = pull(client, lease)
         if not messages:
             settings.remark("no message")
             return EXIT_EMPTY
@@ -83,7 +84,7 @@ def pull_and_write(
             _write(output, lambda: None)
             return 0
         receipts = [message.receipt for message in messages if message.receipt is not None]
-        keep = _Keeper(client, receipts, lease_ms or DEFAULT_LEASE_MS)
+        keep = _Keeper(client, receipts, lease)
         try:
             _write(output, keep.extend_if_needed)
         except BaseException:

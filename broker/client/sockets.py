@@ -61,16 +61,19 @@ class SocketTransport:
         self._reconnects = reconnects
         self._socket: socket.socket | None = None
         self._parser = ReplyParser()
+        self._greeting = b""
         self._greeting_owed = False
 
     def open(self) -> None:
         """Connect, if that is not done yet; the login travels with the first command.
 
         Raises:
+            NoAuth: the door wants a password, and there is none.
             ConnectionRefused: nobody listens there.
         """
         if self._socket is not None:
             return
+        self._greeting = greeting(self._address, self._password)
         try:
             self._socket = self._connect()
         except OSError as error:
@@ -132,12 +135,12 @@ class SocketTransport:
         connection = self._socket
         if connection is None:
             raise AssertionError("not connected")
-        greeting = self._greeting() if self._greeting_owed else b""
+        leading = self._greeting if self._greeting_owed else b""
         deadline = time.monotonic() + patience_s
         try:
             connection.settimeout(self._timeout_s)
-            connection.sendall(greeting + request)
-            if greeting:
+            connection.sendall(leading + request)
+            if leading:
                 self._check_greeting(self._read_reply(connection, deadline))
                 self._greeting_owed = False
             return self._read_reply(connection, deadline)
@@ -155,20 +158,6 @@ class SocketTransport:
             # Interrupted between request and reply: the next reply would be the wrong one.
             self.close()
             raise
-
-    def _greeting(self) -> bytes:
-        name = self._address.user
-        if self._address.kind == "unix" and self._password is None:
-            # The socket knows who we are; an empty password asks to act as another.
-            login = [] if name is None else [b"AUTH", name.encode(), b""]
-        elif name is None or self._password is None:
-            raise NoAuth(
-                f"{self._address} wants a user and a password: "
-                "set BROKER_USER and BROKER_PASSWORD, or use a password file"
-            )
-        else:
-            login = [b"AUTH", name.encode(), self._password.encode("utf-8", "surrogateescape")]
-        return encode_request([b"HELLO", b"3", *login])
 
     def _check_greeting(self, reply: Any) -> None:
         if isinstance(reply, BrokerError):
@@ -197,3 +186,23 @@ class SocketTransport:
         connection, self._socket = self._socket, None
         if connection is not None:
             connection.close()
+
+
+def greeting(address: Address, password: str | None) -> bytes:
+    """Return what a connection begins with: HELLO, and the login the door wants.
+
+    Raises:
+        NoAuth: it wants a password, and there is none.
+    """
+    name = address.user
+    if address.kind == "unix" and password is None:
+        # The socket knows who we are; an empty password asks to act as another.
+        login = [] if name is None else [b"AUTH", name.encode(), b""]
+    elif name is None or password is None:
+        raise NoAuth(
+            f"{address} wants a user and a password: "
+            "set BROKER_USER and BROKER_PASSWORD, or use a password file"
+        )
+    else:
+        login = [b"AUTH", name.encode(), password.encode("utf-8", "surrogateescape")]
+    return encode_request([b"HELLO", b"3", *login])

@@ -139,5 +139,7 @@ def _group_id(name: str) -> int:
 
 
 def _reason(error: OSError) -> str:
+    if isinstance(error, socket.gaierror):
+        return error.strerror or str(error)
     # asyncio's own text repeats the address.
     return os.strerror(error.errno) if error.errno else str(error)
