@@ -21,6 +21,9 @@ RESERVED_USER: Final = "default"
 DEFAULT_MAX_MESSAGE_BYTES: Final = 1024 * 1024
 #: The largest value `max_message_bytes` may take: half of what SQLite stores in a row.
 LARGEST_MESSAGE_BYTES: Final = 500_000_000
+#: Below so much free disk (or free pages in the file) sends are refused, so that
+#: pulls and acks still have room for the log they write.
+MIN_FREE_BYTES: Final = 32 * 1024 * 1024
 MAX_HEADERS: Final = 64
 MAX_HEADER_BYTES: Final = 16 * 1024
 MAX_CONTENT_TYPE_LENGTH: Final = 255

@@ -98,7 +98,7 @@ class Database:
         if connection is None:
             raise AssertionError("the database is not open")
         with self.errors(), connection.begin():
-            tx = Transaction(connection, self._dialect.name, now, self.limits)
+            tx = Transaction(connection, self._dialect.name, self.path, now, self.limits)
             yield tx
             tx.flush()
 

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import os
 from collections import Counter
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 from sqlalchemy import Connection
 
+from ..errors import Full
 from ..models.sequences import ID_SEQUENCE
+from ..names import MIN_FREE_BYTES
 from . import statements as sql
 from .statements import Statement
 
@@ -63,7 +66,9 @@ class Transaction:
         changed_users: ids of users whose password changed or who were deleted.
     """
 
-    def __init__(self, connection: Connection, dialect: str, now: int, limits: Limits) -> None:
+    def __init__(
+        self, connection: Connection, dialect: str, path: str, now: int, limits: Limits
+    ) -> None:
         self.connection = connection
         self.now = now
         self.limits = limits
@@ -75,6 +80,8 @@ class Transaction:
         self.left_to_clean_up = False
         self.changed_users: set[int] = set()
         self._dialect = dialect
+        self._path = path
+        self._has_room: bool | None = None
         self._driver = connection.connection
         self._cursor = self._driver.cursor()
         self._queues: dict[str, QueueRow] = {}
@@ -108,6 +115,29 @@ class Transaction:
     def run_many(self, statement: Statement, rows: Sequence[Sequence[Any]]) -> None:
         """Run a statement once for each row of parameters."""
         self._cursor.executemany(statement.sql(self._dialect), rows)
+
+    # --- room ---
+
+    def check_room(self) -> None:
+        """Refuse to store more when the disk is nearly full; asked once a transaction.
+
+        Raises:
+            Full: less than :data:`~broker.names.MIN_FREE_BYTES` is free, on the disk and
+                inside the file together; it clears by itself.
+        """
+        if self._has_room is None:
+            self._has_room = self._free_bytes() >= MIN_FREE_BYTES
+        if not self._has_room:
+            raise Full("the disk is nearly full: nothing more is stored until there is room")
+
+    def _free_bytes(self) -> int:
+        disk = os.statvfs(os.path.dirname(self._path) or ".")
+        free = disk.f_bavail * disk.f_frsize
+        if free >= MIN_FREE_BYTES:
+            return free
+        scalar = self.connection.exec_driver_sql
+        pages = scalar("PRAGMA freelist_count").scalar() or 0
+        return int(free + pages * (scalar("PRAGMA page_size").scalar() or 0))
 
     # --- ids ---
 

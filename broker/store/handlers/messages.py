@@ -52,6 +52,7 @@ def send(tx: Transaction, requests: list[Request]) -> list[Any]:
             check_may_send(queue)
             size = len(command.body)
             names.check_body_size(size, tx.limits.max_message_bytes)
+            tx.check_room()
             sent = _sent_before(tx, queue.id, command)
         except BrokerError as refusal:
             outcomes.append(refusal)
@@ -96,6 +97,7 @@ def publish(tx: Transaction, requests: list[Request]) -> list[Any]:
                 _check_may_publish(tx, principal, channel)
                 publishers.add((channel.id, principal.id))
             names.check_body_size(len(command.body), tx.limits.max_message_bytes)
+            tx.check_room()
             sent = _sent_before(tx, channel.id, command)
         except BrokerError as refusal:
             outcomes.append(refusal)

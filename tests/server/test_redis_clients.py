@@ -1,0 +1,113 @@
+"""Redis clients of other makers are clients of ours."""
+
+from __future__ import annotations
+
+import subprocess
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import redis
+from redis.backoff import NoBackoff
+from redis.retry import Retry
+from support import ServerProcess, environment
+
+PASSWORD = "correct horse"
+
+
+@pytest.mark.parametrize("protocol", [2, 3])
+@pytest.mark.parametrize("decode", [False, True])
+def test_redis_py(server: ServerProcess, protocol: int, decode: bool) -> None:
+    queue = f"py{protocol}{decode}"
+    with redis.Redis(
+        port=server.port, username="pia", password=PASSWORD, protocol=protocol,
+        decode_responses=decode,
+    ) as client:  # fmt: skip
+        assert client.ping()
+        assert client.execute_command("QUEUE CREATE", queue) in (b"OK", "OK", True)
+        pipeline = client.pipeline(transaction=False)
+        for number in range(100):
+            pipeline.execute_command("QUEUE SEND", queue, f"body {number}", "PRIORITY", number % 10)
+        ids = pipeline.execute()
+        assert len(set(ids)) == 100
+        message = client.execute_command("QUEUE PULL", queue)
+        if protocol == 2:
+            message = dict(zip(message[::2], message[1::2], strict=True))
+        text = (lambda x: x) if decode else (lambda x: x.decode())
+        message = {text(key): value for key, value in message.items()}
+        assert text(message["body"]) == "body 9"
+        assert message["attempts"] == 1
+        client.execute_command("MESSAGE ACK", message["receipt"])
+        with pytest.raises(redis.ResponseError, match="lease"):
+            client.execute_command("MESSAGE ACK", message["receipt"])
+        assert len(client.execute_command("QUEUE PULL", queue, "COUNT", 1000, "NOACK")) == 99
+        assert client.execute_command("QUEUE PULL", queue) is None
+        assert client.execute_command("QUEUE DELETE", queue) == 0
+
+
+def test_a_wrong_password_is_an_authentication_error(server: ServerProcess) -> None:
+    with redis.Redis(port=server.port, username="quinn", password=PASSWORD) as client:
+        client.ping()
+    with (
+        redis.Redis(
+            port=server.port, username="quinn", password="no", retry=Retry(NoBackoff(), 0)
+        ) as client,
+        pytest.raises(redis.RedisError, match=r"wrong user name|WRONGPASS"),
+    ):
+        client.ping()
+
+
+@pytest.mark.parametrize("version", ["-2", "-3"])
+def test_redis_cli(
+    server: ServerProcess, needs_program: Callable[[str], str], version: str
+) -> None:
+    program = needs_program("redis-cli")
+
+    def run(*arguments: str) -> str:
+        done = subprocess.run(
+            [program, version, "-s", server.socket, *arguments],
+            capture_output=True, text=True, timeout=60, check=True,
+        )  # fmt: skip
+        return done.stdout
+
+    queue = f"cli{version}"
+    assert run("QUEUE", "CREATE", queue) == "OK\n"
+    assert run("QUEUE", "SEND", queue, "hello world").strip().isdigit()
+    assert "hello world" in run("QUEUE", "PULL", queue)
+    assert "NOTFOUND" in run("QUEUE", "PULL", "nowhere")
+    assert queue in run("QUEUE", "LIST")
+
+
+IOREDIS = """
+const Redis = require("ioredis");
+const client = new Redis({port: Number(process.argv[2]), username: "nora", password: "x"});
+(async () => {
+  await client.call("QUEUE", "CREATE", "node", "IFMISSING");
+  const sends = [];
+  for (let n = 0; n < 50; n++) sends.push(client.call("QUEUE", "SEND", "node", "body " + n));
+  const ids = await Promise.all(sends);
+  const pulled = await client.call("QUEUE", "PULL", "node", "COUNT", "50", "NOACK");
+  console.log(JSON.stringify({ids: new Set(ids).size, pulled: pulled.length, body: pulled[0][5]}));
+  client.disconnect();
+})().catch((error) => { console.error(error); process.exit(1); });
+"""
+
+
+def test_ioredis(
+    server: ServerProcess, needs_program: Callable[[str], str],
+    tmp_path_factory: pytest.TempPathFactory,
+) -> None:  # fmt: skip
+    node, npm = needs_program("node"), needs_program("npm")
+    folder: Path = tmp_path_factory.mktemp("node")
+    installed = subprocess.run(
+        [npm, "install", "--silent", "--no-audit", "--no-fund", "ioredis"],
+        cwd=folder, capture_output=True, text=True, env=environment(), timeout=300,
+    )  # fmt: skip
+    if installed.returncode:
+        pytest.skip(f"ioredis cannot be installed here: {installed.stderr[-200:]}")
+    (folder / "client.js").write_text(IOREDIS)
+    done = subprocess.run(
+        [node, "client.js", str(server.port)],
+        cwd=folder, capture_output=True, text=True, timeout=60,
+    )  # fmt: skip
+    assert done.stdout == '{"ids":50,"pulled":50,"body":"body 0"}\n', done.stderr
