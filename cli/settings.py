@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable
+from copy import copy
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -25,6 +26,7 @@ class Settings:
         quiet: no remarks on stderr.
         url, user: where the broker is, and who acts.
         password_file: where the password for a TCP login is, or None.
+        password: that password, once it is known.
         timeout_ms: how long to wait for a connection or another process.
     """
 
@@ -34,37 +36,48 @@ class Settings:
         self.url: str | None = None
         self.user: str | None = None
         self.password_file: str | None = None
+        self.password: str | None = None
         self.timeout_ms = DEFAULT_TIMEOUT_MS
+
+    @property
+    def wants_login(self) -> bool:
+        """Whether the broker is behind a door that wants a user and a password."""
+        from broker import config
+
+        return config.locate(self.url).kind == "tcp"
 
     def connect(self) -> Client:
         """Return a client of the broker these settings name."""
-        from broker import config
         from broker.client.sync import connect
 
-        address = config.locate(self.url)
-        password = None
-        if address.kind == "tcp":
-            password = self._password()
+        password = self.password
+        if password is None and self.wants_login:
+            password = password_of(self)
         return connect(
             self.url, user=self.user, password=password, timeout_s=self.timeout_ms / 1000
         )
 
-    def _password(self) -> str | None:
-        """Return the password of a TCP login: from the file, the environment, or a prompt."""
-        if self.password_file is not None:
-            return read_password_file(self.password_file)
-        if os.environ.get("BROKER_PASSWORD"):
-            return os.environ["BROKER_PASSWORD"]
-        if _is_terminal(0):
-            import getpass
-
-            return getpass.getpass("Password: ")
-        return None
+    def copy(self) -> Settings:
+        """Return the same settings, to be changed without changing these."""
+        return copy(self)
 
     def remark(self, text: str) -> None:
         """Say something to people, on stderr."""
         if not self.quiet:
             click.echo(text, err=True)
+
+
+def password_of(settings: Settings) -> str | None:
+    """Return the password of a TCP login: from the file, the environment, or a prompt."""
+    if settings.password_file is not None:
+        return read_password_file(settings.password_file)
+    if os.environ.get("BROKER_PASSWORD"):
+        return os.environ["BROKER_PASSWORD"]
+    if _is_terminal(0):
+        import getpass
+
+        return getpass.getpass("Password: ")
+    return None
 
 
 def read_password_file(path: str) -> str:
