@@ -2,14 +2,56 @@
 
 from __future__ import annotations
 
+import asyncio
+import threading
+from collections.abc import Callable, Coroutine
 from pathlib import Path
+from typing import Any, cast
 
-from support import ServerProcess
+from support import PATIENCE_S, ServerProcess
 
 import broker
+import broker.aio
 from broker import Client
 
 PASSWORD = "correct horse"
+
+
+class Blocking:
+    """An asyncio client whose methods block, so that the one contract holds for it too."""
+
+    def __init__(self, url: str, password: str) -> None:
+        self._loop = asyncio.new_event_loop()
+        self._thread = threading.Thread(target=self._loop.run_forever)
+        self._thread.start()
+        self._client = self._run(self._connect(url, password))
+
+    async def _connect(self, url: str, password: str) -> broker.aio.AsyncClient:
+        return broker.aio.connect(url, password=password)
+
+    def _run(self, work: Coroutine[Any, Any, Any]) -> Any:
+        return asyncio.run_coroutine_threadsafe(work, self._loop).result(PATIENCE_S * 2)
+
+    def __getattr__(self, name: str) -> Callable[..., Any]:
+        if self._loop.is_closed():
+            raise RuntimeError("the client is closed")
+        method = getattr(self._client, name)
+        return lambda *arguments, **options: self._run(method(*arguments, **options))
+
+    def __enter__(self) -> Blocking:
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Close the client and its loop."""
+        if self._loop.is_closed():
+            return
+        self._run(self._client.close())
+        self._loop.call_soon_threadsafe(self._loop.stop)
+        self._thread.join()
+        self._loop.close()
 
 
 class Door:
@@ -30,9 +72,13 @@ class Door:
 
     def client(self, name: str = "alice") -> Client:
         """Return a new client that acts as a user."""
-        if self.kind != "tcp" or self.server is None:
+        if self.kind in ("embedded", "unix") or self.server is None:
             return self._connect_local(name)
-        client = broker.connect(f"broker://{name}@127.0.0.1:{self.server.port}", password=PASSWORD)
+        url = f"broker://{name}@127.0.0.1:{self.server.port}"
+        if self.kind == "asyncio":
+            client = cast(Client, Blocking(url, PASSWORD))
+        else:
+            client = broker.connect(url, password=PASSWORD)
         self._opened.append(client)
         return client
 

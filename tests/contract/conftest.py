@@ -12,7 +12,7 @@ from support import running_server
 from broker import Client
 
 
-@pytest.fixture(scope="session", params=["embedded", "unix", "tcp"])
+@pytest.fixture(scope="session", params=["embedded", "unix", "tcp", "asyncio"])
 def shared_door(
     request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[Door]:
