@@ -1,0 +1,284 @@
+"""The store: what opening promises, what statements cost, what failures leave."""
+
+from __future__ import annotations
+
+import logging
+import sqlite3
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from stores import Store
+
+from broker.commands.channel import ChannelCreate, ChannelPublish, ChannelSubscribe
+from broker.commands.message import MessageAck
+from broker.commands.queue import QueueCreate, QueueDelete, QueuePull, QueueSend, QueueShow
+from broker.commands.request import Request
+from broker.errors import Full, Internal, TooBig
+from broker.store import statements
+from broker.store.batch import run_batch
+from broker.store.database import Database
+from broker.store.dialect import StoreFailure, translate
+from broker.store.handlers.registry import HANDLERS
+from broker.store.handlers.removal import clean_up
+from broker.store.transaction import Limits
+
+
+def test_the_pragmas_are_those_that_keep_the_promises(store: Store) -> None:
+    wanted = {"journal_mode": "wal", "synchronous": 2, "foreign_keys": 1, "auto_vacuum": 2}
+    found = {name: store.rows(f"PRAGMA {name}")[0][0] for name in wanted}
+    assert found == wanted
+
+
+def plan_of(store: Store, statement: statements.Statement) -> str:
+    sql = statement.sql("sqlite")
+    with store.database.transaction(store.now) as tx:
+        rows = tx.connection.exec_driver_sql(
+            f"EXPLAIN QUERY PLAN {sql}", (1,) * len(statement.parameters)
+        )
+        return " | ".join(str(row[3]) for row in rows)
+
+
+ALL_STATEMENTS = {
+    name: value
+    for name, value in vars(statements).items()
+    if isinstance(value, statements.Statement) and not name.startswith("_")
+}
+
+
+@pytest.mark.parametrize("name", ALL_STATEMENTS)
+def test_no_statement_scans_or_sorts(store: Store, name: str) -> None:
+    plan = plan_of(store, ALL_STATEMENTS[name])
+    # A fan-out numbers the rows of one channel; its subquery is read in index order.
+    for step in plan.split(" | "):
+        assert "TEMP B-TREE" not in step or name == "FAN_OUT", plan
+        assert not step.startswith("SCAN") or "subquery" in step, plan
+
+
+@pytest.mark.parametrize(
+    ("name", "index"),
+    [
+        ("CLAIM", "ix_broker_deliveries_ready"),
+        ("READY_HEAD", "ix_broker_deliveries_ready"),
+        ("READY_SLICE", "ix_broker_deliveries_ready"),
+        ("FIND_DUE", "ix_broker_deliveries_due"),
+        ("NEXT_DUE", "ix_broker_deliveries_due"),
+        ("DUE_SLICE", "ix_broker_deliveries_due"),
+        ("ADD_TO_SUBSCRIPTIONS", "ix_broker_queues_channel_id"),
+        ("EXPIRED_KEYS", "ix_broker_keys_expires_at"),
+    ],
+)
+def test_each_walk_has_its_index(store: Store, name: str, index: str) -> None:
+    assert index in plan_of(store, ALL_STATEMENTS[name])
+
+
+def statements_run(store: Store, *commands: Any) -> int:
+    """Return how many statements a batch executes."""
+    seen: list[str] = []
+    with store.database.transaction(store.now) as tx:
+        driver = tx.connection.connection.driver_connection
+    assert isinstance(driver, sqlite3.Connection)
+    driver.set_trace_callback(seen.append)
+    store.batch(*((store.alice, command) for command in commands))
+    driver.set_trace_callback(None)
+    # One line a row of an executemany: the same statement again is not another.
+    shapes = {"".join(c for c in line if not c.isdigit()).split("(")[0][:60] for line in seen}
+    return len(shapes)
+
+
+def test_a_batch_costs_as_many_kinds_of_statements_as_one_command(store: Store) -> None:
+    store.run(QueueCreate("q"))
+    one = statements_run(store, QueueSend("q", b"x"))
+    many = statements_run(store, *[QueueSend("q", b"x")] * 100)
+    assert many == one
+    # With something leased already, each claim looks for leases that have ended.
+    store.run(QueuePull("q"))
+    one = statements_run(store, QueuePull("q"))
+    many = statements_run(store, *[QueuePull("q")] * 50)
+    assert many == one
+
+
+def test_a_publication_is_stored_once_without_work_per_subscriber(store: Store) -> None:
+    store.run(ChannelCreate("c"))
+    store.run(ChannelSubscribe("c"))
+    one = statements_run(store, ChannelPublish("c", b"x"))
+    for number in range(30):
+        store.run(ChannelSubscribe("c", f"s{number}"))
+    assert statements_run(store, ChannelPublish("c", b"x")) == one
+    assert store.rows("SELECT count(*) FROM broker_messages") == [(2,)]
+    assert store.rows("SELECT count(*) FROM broker_deliveries") == [(32,)]
+    store.check()
+
+
+def test_ids_are_never_reused(store: Store) -> None:
+    store.run(QueueCreate("q"))
+    first = store.run(QueueSend("q", b"x"))
+    store.run(QueuePull("q", no_ack=True))
+    store.database.close()
+    store.database.open(create=False)
+    assert store.run(QueueSend("q", b"x")) > first
+
+
+def test_a_deleted_queue_is_emptied_in_slices(store: Store) -> None:
+    store.run(QueueCreate("q"))
+    store.batch(*[(store.alice, QueueSend("q", b"x"))] * 50)
+    store.batch(*[(store.alice, QueueSend("q", b"x", delay_ms=1000))] * 20)
+    store.run(QueuePull("q", 10))
+    assert store.run(QueueDelete("q")) == 70
+    assert store.last.left_to_clean_up
+    store.run(QueueCreate("q"))
+    store.run(QueueSend("q", b"new"))
+    left = []
+    more = True
+    while more:
+        with store.database.transaction(store.now) as tx:
+            more = clean_up(tx, 16)
+        left.append(store.rows("SELECT count(*) FROM broker_deliveries")[0][0])
+    assert all(before - after <= 16 for before, after in zip([71, *left], left, strict=False))
+    assert left[-1] == 1
+    assert store.run(QueueShow("q")).ready == 1
+    assert store.rows("SELECT count(*) FROM broker_messages") == [(1,)]
+    assert not store.rows("SELECT * FROM broker_removals")
+
+
+def test_expired_keys_go(store: Store) -> None:
+    store.run(QueueCreate("q"))
+    store.run(QueueSend("q", b"x", key="k", key_ttl_ms=10))
+    assert store.last.key_expires_at == store.now + 10
+    store.now += 11
+    with store.database.transaction(store.now) as tx:
+        assert clean_up(tx, 10) is False
+    assert not store.rows("SELECT * FROM broker_keys")
+
+
+def test_a_million_due_at_once_are_made_ready_in_slices(
+    store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("broker.store.handlers.deliveries.DUE_SLICE", 5)
+    store.run(QueueCreate("q"))
+    store.batch(*[(store.alice, QueueSend("q", b"x", delay_ms=10))] * 12)
+    store.now += 10
+    seen = 0
+    for expected in (5, 5, 2):
+        store.run(QueuePull("q"))
+        seen += expected
+        assert store.rows("SELECT count(*) FROM broker_deliveries WHERE due_at <= 1000010") == [
+            (12 - seen,)
+        ]
+    store.check()
+
+
+def test_only_the_culprit_of_a_batch_fails(
+    store: Store, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    store.run(QueueCreate("q"))
+    original = HANDLERS[QueueSend]
+
+    def faulty(tx: Any, requests: list[Request]) -> list[Any]:
+        outcomes = original(tx, requests)
+        if any(request.command.body == b"bomb" for request in requests):
+            tx.connection.exec_driver_sql("INSERT INTO broker_queues SELECT * FROM broker_queues")
+        return outcomes
+
+    monkeypatch.setitem(HANDLERS, QueueSend, faulty)
+    bodies = [b"one", b"bomb", b"two"]
+    with caplog.at_level(logging.CRITICAL):
+        batch = run_batch(
+            store.database, [Request(store.alice, QueueSend("q", b)) for b in bodies], store.now
+        )
+    assert isinstance(batch.outcomes[0], int)
+    assert isinstance(batch.outcomes[1], Internal)
+    assert isinstance(batch.outcomes[2], int)
+    assert [m.body for m in store.run(QueuePull("q", 9))] == [b"one", b"two"]
+    store.check()
+
+
+def test_a_refused_command_of_a_batch_leaves_no_trace(store: Store) -> None:
+    store.run(QueueCreate("q"))
+    outcomes = store.batch(
+        (store.alice, QueueSend("q", b"x" * 2000)),
+        (store.alice, QueueSend("q", b"fits")),
+        (store.alice, QueueSend("nowhere", b"x")),
+    )
+    assert isinstance(outcomes[0], TooBig)
+    assert store.run(QueueShow("q")).ready == 1
+    store.check()
+
+
+def test_a_full_file_is_full_and_leaves_what_was(tmp_path: Path) -> None:
+    store = Store(tmp_path / "broker.db")
+    store.run(QueueCreate("q"))
+    store.run(QueueSend("q", b"kept"))
+    pages = store.rows("PRAGMA page_count")[0][0]
+    store.rows(f"PRAGMA max_page_count={pages + 2}")
+    batch = run_batch(
+        store.database,
+        [Request(store.alice, QueueSend("q", b"x" * 1000)) for _ in range(60)]
+        + [Request(store.alice, QueueShow("q"))],
+        store.now,
+    )
+    codes = {getattr(outcome, "code", "OK") for outcome in batch.outcomes}
+    assert codes == {"OK", "FULL"}
+    assert isinstance(batch.outcomes[59], Full)
+    stored = sum(isinstance(outcome, int) for outcome in batch.outcomes)
+    assert store.run(QueueShow("q")).ready == stored + 1
+    store.check()
+    store.database.close()
+
+
+def test_an_io_error_is_a_failure_whose_outcome_is_unknown() -> None:
+    class Broken(sqlite3.OperationalError):
+        sqlite_errorcode = sqlite3.SQLITE_IOERR_FSYNC
+
+    assert isinstance(translate("x.db", Broken("disk I/O error")), StoreFailure)
+    assert translate("x.db", sqlite3.IntegrityError("unique")) is None
+    assert translate("x.db", ValueError("no database")) is None
+
+
+def test_a_second_ack_in_one_batch_is_stale(store: Store) -> None:
+    store.run(QueueCreate("q"))
+    store.run(QueueSend("q", b"x"))
+    (message,) = store.run(QueuePull("q"))
+    first, second = store.batch(
+        (store.alice, MessageAck((message.receipt,))), (store.bob, MessageAck((message.receipt,)))
+    )
+    assert first == (None,)
+    assert second[0].code == "STALE"
+    store.check()
+
+
+def test_a_lone_send_costs_one_sync(tmp_path: Path, needs_program: Callable[[str], str]) -> None:
+    import subprocess
+    import sys
+
+    strace = needs_program("strace")
+    program = (
+        "import sys, broker\n"
+        "client = broker.connect(sys.argv[1])\n"
+        "client.create_queue('q', if_missing=True)\n"
+        "client.send('q', b'warm')\n"
+        "open(sys.argv[2], 'w').close()\n"
+        "for _ in range(10): client.send('q', b'x')\n"
+        "open(sys.argv[2], 'a').close()\n"
+        "client.close()\n"
+    )
+    mark = str(tmp_path / "mark")
+    trace = tmp_path / "trace"
+    subprocess.run(
+        [strace, "-f", "-e", "trace=fsync,fdatasync,openat", "-o", str(trace),
+         sys.executable, "-c", program, str(tmp_path / "broker.db"), mark],
+        check=True,
+    )  # fmt: skip
+    lines = trace.read_text().splitlines()
+    first, last = (i for i, line in enumerate(lines) if mark in line)
+    assert sum("sync(" in line for line in lines[first:last]) == 10
+
+
+def test_a_database_is_opened_for_its_owner_alone(tmp_path: Path) -> None:
+    database = Database(str(tmp_path / "broker.db"), Limits(10))
+    database.open(create=True)
+    assert (tmp_path / "broker.db").stat().st_mode & 0o777 == 0o600
+    assert (tmp_path / "broker.db-wal").stat().st_mode & 0o777 == 0o600
+    database.close()
+    database.close()

@@ -1,0 +1,76 @@
+"""A store with a clock that tests move, and what must hold in it at any time."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from broker.commands.request import Principal, Request
+from broker.store.database import Database
+from broker.store.handlers import execute, users
+from broker.store.transaction import Limits, Transaction
+
+
+class Store:
+    """A database, its users, and the time."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.now = 1_000_000
+        self.database = Database(str(path), Limits(1000))
+        self.database.open(create=True)
+        self.last: Transaction
+        with self.database.transaction(self.now) as tx:
+            self.admin = users.principal_of_uid(tx, 1, "admin")
+            self.alice = users.principal_of_uid(tx, 2, "alice")
+            self.bob = users.principal_of_uid(tx, 3, "bob")
+
+    def batch(self, *requests: tuple[Principal, Any]) -> list[Any]:
+        """Execute commands in one transaction."""
+        with self.database.transaction(self.now) as self.last:
+            return execute(self.last, [Request(*request) for request in requests])
+
+    def run(self, command: Any, by: Principal | None = None) -> Any:
+        """Execute one command and return its result, or raise its refusal."""
+        (outcome,) = self.batch((by or self.alice, command))
+        if isinstance(outcome, Exception):
+            raise outcome
+        return outcome
+
+    def rows(self, sql: str) -> list[tuple[Any, ...]]:
+        """Return what a query finds."""
+        with self.database.transaction(self.now) as tx:
+            return [tuple(row) for row in tx.connection.exec_driver_sql(sql)]
+
+    def check(self) -> None:
+        """Hold the counters to the rows, and look for orphans."""
+        counted = self.rows(
+            "SELECT q.name, q.ready, q.delayed, q.leased, q.bytes,"
+            " (SELECT count(*) FROM broker_deliveries d WHERE d.queue_id = q.id"
+            "   AND due_at IS NULL),"
+            " (SELECT count(*) FROM broker_deliveries d WHERE d.queue_id = q.id"
+            "   AND due_at IS NOT NULL AND leased_by IS NULL),"
+            " (SELECT count(*) FROM broker_deliveries d WHERE d.queue_id = q.id"
+            "   AND leased_by IS NOT NULL),"
+            " (SELECT coalesce(sum(size), 0) FROM broker_deliveries d WHERE d.queue_id = q.id)"
+            " FROM broker_queues q"
+        )
+        for name, ready, delayed, leased, size, *real in counted:
+            assert [ready, delayed, leased, size] == real, name
+        assert not self.rows(
+            "SELECT id FROM broker_deliveries WHERE message_id NOT IN"
+            " (SELECT id FROM broker_messages)"
+        )
+        assert not self.rows(
+            "SELECT id FROM broker_messages WHERE id NOT IN"
+            " (SELECT message_id FROM broker_deliveries)"
+        )
+        assert not self.rows(
+            "SELECT * FROM broker_publications p WHERE remaining != (SELECT count(*) FROM"
+            " broker_deliveries d WHERE d.message_id = p.message_id)"
+        )
+        assert not self.rows(
+            "SELECT * FROM broker_channels c WHERE subscriptions != (SELECT count(*) FROM"
+            " broker_subscriptions s WHERE s.channel_id = c.id)"
+        )
+        assert not self.rows("PRAGMA foreign_key_check")
