@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 
 import click
@@ -78,6 +79,7 @@ def serve(
     )
     if not options.listen and options.socket is None:
         raise click.UsageError("without --listen and --socket nobody could come in")
+    gc.enable()
     return run(
         options,
         announce=lambda door: click.echo(f"listening {door}"),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import shlex
 from collections.abc import Callable, Iterable
@@ -141,6 +142,7 @@ CLOSING = frozenset(["0", "close", "quit", "exit"])
 @click.pass_obj
 def shell(settings: Settings) -> None:
     """A menu of everything one can do, and a prompt for one-shot commands."""
+    gc.enable()
     ask = _asker()
     if settings.wants_login:
         settings.user = settings.user or ask("user> ")

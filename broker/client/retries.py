@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import time
-from random import uniform
 from typing import Any, Final
 
 from ..commands.table import syntax_of
@@ -55,6 +54,9 @@ class Backoff:
         left = self._deadline - time.monotonic()
         if left <= 0:
             return None
+        # Imported here: hardly any one-shot gets so far, and it is a tenth of its imports.
+        from random import uniform
+
         pause = min(left, uniform(0.5, 1.0) * self._pause_s)  # noqa: S311 - no secret
         self._pause_s = min(_LONGEST_PAUSE_S, self._pause_s * 2)
         return pause

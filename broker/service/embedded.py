@@ -25,6 +25,8 @@ from .passwords import with_hash
 
 #: How many deliveries of deleted queues one transaction takes away: some 5 ms.
 REMOVAL_SLICE = 500
+#: How long the lock is left free after each slice, in lengths of that slice.
+REMOVAL_PAUSE = 2.0
 #: How often a waiting pull looks at the file's time stamps: two system calls.
 LOOK_SECONDS = 0.02
 
@@ -133,11 +135,18 @@ class EmbeddedBroker:
         return outcome, min(tx.due.values(), default=None)
 
     def _finish_removals(self) -> None:
-        """Take away what a deletion left, letting others in between the slices."""
+        """Take away what a deletion left, letting others in between the slices.
+
+        Who waits for the lock looks for it again and again: it must be free for
+        longer than it is held, or a long deletion would keep everybody out.
+        """
         more = True
         while more:
+            began = time.monotonic()
             with self._owned(), self._database.transaction(wall_clock_ms()) as tx:
                 more = removal.clean_up(tx, REMOVAL_SLICE)
+            if more:
+                time.sleep(REMOVAL_PAUSE * (time.monotonic() - began))
 
     def _principal(self, tx: Transaction) -> Principal:
         uid = os.geteuid()

@@ -9,9 +9,9 @@ import broker
 from broker import Client, Message
 
 
-def leased(client: Client, queue: str, **options: int) -> Message:
+def leased(client: Client, queue: str, lease_ms: int = 30_000) -> Message:
     """Pull a message that must be there."""
-    message = client.pull(queue, wait_ms=30_000, **options)
+    message = client.pull(queue, wait_ms=30_000, lease_ms=lease_ms)
     assert message is not None
     return message
 

@@ -279,7 +279,7 @@ def test_after_a_failed_sync_nobody_is_told_ok(
         connection.settimeout(30)
         connection.connect(server.socket)
         wire = Wire(connection)
-        answered = []
+        answered: list[int] = []
         try:
             while len(answered) < 1000:
                 reply = wire.call("QUEUE", "SEND", "q", f"{len(answered)}")

@@ -33,7 +33,10 @@ def test_redis_py(server: ServerProcess, protocol: int, decode: bool) -> None:
         message = client.execute_command("QUEUE PULL", queue)
         if protocol == 2:
             message = dict(zip(message[::2], message[1::2], strict=True))
-        text = (lambda x: x) if decode else (lambda x: x.decode())
+
+        def text(value: str | bytes) -> str:
+            return value if isinstance(value, str) else value.decode()
+
         message = {text(key): value for key, value in message.items()}
         assert text(message["body"]) == "body 9"
         assert message["attempts"] == 1

@@ -252,7 +252,7 @@ def test_everything_survives_a_restart(tmp_path: Path) -> None:
     fill(path)
     database = open_database(path, create=False)
     (queues,) = run(database, QueueList(), now=2000)
-    (queue,) = queues  # type: ignore[misc]
+    queue = queues[0]  # type: ignore[index]
     assert (queue.ready, queue.delayed, queue.leased) == (1, 1, 1)
     # The lease given before the restart still holds, and its receipt still works.
     with database.transaction(2000) as tx:
