@@ -20,6 +20,8 @@ from collections import deque
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, Final, cast
 
+from ..commands.grammar import Syntax
+from ..commands.message import Message
 from ..commands.request import Principal, Request
 from ..errors import BrokerError, Denied, NoAuth, Protocol, TooBig
 from ..protocols.resp.encoder import OK, encode
@@ -76,6 +78,8 @@ class ClientConnection(asyncio.Protocol):
         self._outstanding_bytes = 0
         self._outstanding_pulls = 0
         self._largest_message = server.max_message_bytes
+        # Messages of the last replies, which the kernel may not have taken yet.
+        self._unsure: list[tuple[Principal, tuple[Message, ...]]] = []
         self._held = False
         self._ending = False
         self._input_over = False
@@ -136,6 +140,10 @@ class ClientConnection(asyncio.Protocol):
             self._task.cancel()
         self._server.remove(self)
         self._server.broker.leave(self)
+        if isinstance(error, BrokenPipeError):
+            # The peer was gone before these were written: as if nobody had pulled.
+            for principal, messages in self._unsure:
+                self._server.broker.give_back(principal, messages)
         logger.debug("[%d] disconnected (%s)", self._identity, error or "closed")
 
     def pause_writing(self) -> None:
@@ -317,13 +325,15 @@ class ClientConnection(asyncio.Protocol):
             return
         owed = self._owed
         pieces: list[bytes] = []
-        for outcome in outcomes:
+        if self._unsure and not self._transport.get_write_buffer_size():
+            self._unsure.clear()
+        for request, outcome in zip(requests, outcomes, strict=True):
             syntax, command, protocol = owed.popleft()
             while syntax is None:
                 pieces.append(encode(command, protocol))
                 syntax, command, protocol = owed.popleft()
             pieces.append(encode(to_reply(syntax, command, outcome), protocol))
-            self._settle(syntax, command, outcome)
+            self._settle(request, syntax, outcome)
         while owed and owed[0][0] is None:
             _, value, protocol = owed.popleft()
             pieces.append(encode(value, protocol))
@@ -331,8 +341,9 @@ class ClientConnection(asyncio.Protocol):
         self._go_on()
         self._close_when_done()
 
-    def _settle(self, syntax: Any, command: Any, outcome: Any) -> None:
+    def _settle(self, request: Request, syntax: Syntax, outcome: Any) -> None:
         """Count one command as answered."""
+        command = request.command
         self._outstanding -= 1
         if syntax.result == "sent":
             self._outstanding_bytes -= len(command.body)
@@ -344,6 +355,7 @@ class ClientConnection(asyncio.Protocol):
                 size = max(len(message.body) for message in outcome)
                 # Quickly up, slowly down: the next messages may be large again.
                 self._largest_message = max(size, self._largest_message // 2, 1024)
+                self._unsure.append((request.principal, outcome))
 
     def _owe(self, value: Any) -> None:
         """Note a reply that is known at once, after those that are not."""

@@ -175,7 +175,17 @@ def _busy(path: str, error: sqlite3.Error) -> BrokerError:
     return Unavailable(f"another program holds a lock on {path}")
 
 
-def _failure(path: str, error: sqlite3.Error) -> StoreFailure:
+#: The index of the log could not be made: it is what a connection does first,
+#: so nothing was written; on a full disk it has no room.
+_AT_OPENING = frozenset(
+    [sqlite3.SQLITE_IOERR_SHMOPEN, sqlite3.SQLITE_IOERR_SHMSIZE, sqlite3.SQLITE_IOERR_SHMMAP]
+)
+
+
+def _failure(path: str, error: sqlite3.Error) -> BrokerError | StoreFailure:
+    if error.sqlite_errorcode in _AT_OPENING:
+        disk = os.statvfs(os.path.dirname(path) or ".")
+        return _full(path, error) if disk.f_bavail == 0 else _cannot_open(path, error)
     return StoreFailure(f"{path}: {error}")
 
 

@@ -7,21 +7,32 @@ import os
 import re
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from support import brokerctl, environment
+from support import brokerctl, environment, running_server
 
 from broker.names import DEFAULT_MAX_MESSAGE_BYTES
 
 
 @pytest.fixture
-def url(tmp_path: Path) -> Path:
-    """A database with a queue ``jobs``."""
+def file(tmp_path: Path) -> Path:
+    """A database with a queue ``jobs``, and no server."""
     path = tmp_path / "broker.db"
     done = brokerctl("queue", "create", "jobs", url=path)
     assert (done.returncode, done.stdout, done.stderr) == (0, b"jobs\n", b"")
     return path
+
+
+@pytest.fixture(params=["embedded", "served"])
+def url(request: pytest.FixtureRequest, file: Path) -> Iterator[Path]:
+    """The same, without a server and with one: no command may tell the difference."""
+    if request.param == "embedded":
+        yield file
+        return
+    with running_server(file):
+        yield file
 
 
 def test_a_message_goes_in_and_comes_out_unchanged(url: Path) -> None:
@@ -181,8 +192,10 @@ def test_a_duplicate_prints_the_first_id(url: Path) -> None:
         (["serve", "--socket-mode", "9"], "octal"),
     ],
 )
-def test_bad_input_is_one_clear_line_and_exit_2(url: Path, arguments: list[str], said: str) -> None:
-    done = brokerctl(*arguments, url=url)
+def test_bad_input_is_one_clear_line_and_exit_2(
+    file: Path, arguments: list[str], said: str
+) -> None:
+    done = brokerctl(*arguments, url=file)
     assert done.returncode == 2
     assert done.stdout == b""
     assert done.stderr.count(b"\n") == 1
@@ -295,8 +308,8 @@ def test_a_closed_stdin_is_said(url: Path) -> None:
     assert run_shell("brokerctl queue send jobs argument <&-", url).returncode == 0
 
 
-def test_a_closed_stderr_does_no_harm(url: Path) -> None:
-    assert run_shell("brokerctl queue pull nope 2>&-", url).returncode == 4
+def test_a_closed_stderr_does_no_harm(file: Path) -> None:
+    assert run_shell("brokerctl queue pull nope 2>&-", file).returncode == 4
 
 
 def test_a_list_into_a_broken_pipe_says_nothing(url: Path) -> None:
@@ -304,14 +317,14 @@ def test_a_list_into_a_broken_pipe_says_nothing(url: Path) -> None:
     assert done.stderr == b""
 
 
-def test_status_without_a_server_is_exit_7(url: Path) -> None:
-    done = brokerctl("status", url=url)
+def test_status_without_a_server_is_exit_7(file: Path) -> None:
+    done = brokerctl("status", url=file)
     assert (done.returncode, done.stderr.count(b"\n")) == (7, 1)
 
 
-def test_the_revision_is_shown(url: Path) -> None:
-    assert brokerctl("db", "current", url=url).stdout == b"0001\n"
-    assert brokerctl("db", "upgrade", url=url).stdout == b"0001\n"
+def test_the_revision_is_shown(file: Path) -> None:
+    assert brokerctl("db", "current", url=file).stdout == b"0001\n"
+    assert brokerctl("db", "upgrade", url=file).stdout == b"0001\n"
 
 
 def test_the_version_and_the_help_cost_no_database() -> None:
@@ -321,13 +334,42 @@ def test_the_version_and_the_help_cost_no_database() -> None:
         assert brokerctl(*arguments, url="/nowhere").returncode == 0
 
 
-def test_a_read_only_database_is_said(url: Path, tmp_path: Path) -> None:
+def test_a_read_only_database_is_said(file: Path, tmp_path: Path) -> None:
     if os.geteuid() == 0:
         pytest.skip("root writes to what is read-only")
     tmp_path.chmod(0o500)
     try:
-        done = brokerctl("queue", "send", "jobs", "x", url=url)
+        done = brokerctl("queue", "send", "jobs", "x", url=file)
     finally:
         tmp_path.chmod(0o700)
     assert done.returncode in (6, 7)
     assert done.stderr.count(b"\n") == 1
+
+
+def test_a_full_disk_is_said(tmp_path: Path) -> None:
+    folder = tmp_path / "small"
+    folder.mkdir()
+    mounted = subprocess.run(
+        ["mount", "-t", "tmpfs", "-o", "size=1m", "tmpfs", str(folder)], capture_output=True
+    )
+    if mounted.returncode:
+        pytest.skip("a small file system cannot be mounted here")
+    try:
+        database = folder / "broker.db"
+        assert brokerctl("queue", "create", "jobs", url=database).returncode == 0
+        done = brokerctl("queue", "send", "jobs", "x", url=database)
+        assert (done.returncode, done.stderr.count(b"\n")) == (8, 1)
+        assert brokerctl("queue", "pull", "jobs", url=database).returncode == 3
+        (folder / "ballast").write_bytes(b"")
+        with (folder / "ballast").open("wb", buffering=0) as ballast:
+            try:
+                while ballast.write(b"x" * 4096):
+                    pass
+            except OSError:
+                pass
+        done = brokerctl("queue", "create", "more", url=database)
+        assert (done.returncode, done.stderr.count(b"\n")) == (8, 1)
+        done = brokerctl("queue", "create", "more", url=folder / "other.db")
+        assert (done.returncode, done.stderr.count(b"\n")) == (8, 1)
+    finally:
+        subprocess.run(["umount", "-l", str(folder)], check=True)

@@ -226,6 +226,20 @@ def test_who_disconnects_while_waiting_leaves_the_message_to_others(
     assert dict(zip(message[::2], message[1::2], strict=True))[b"attempts"] == 1
 
 
+def test_a_claim_for_who_is_gone_is_given_back_uncounted(server: ServerProcess, dial: Dial) -> None:
+    other = dial(server)
+    other.call("QUEUE", "CREATE", "vanished", "IFMISSING")
+    other.call("HELLO", "3")
+    other.call("QUEUE", "SEND", "vanished", "x")
+    for _ in range(20):
+        gone = dial(server)
+        gone.send("QUEUE", "PULL", "vanished", "LEASE", "3600000")
+        gone.close()
+    wait_until(lambda: other.call("STATUS")["connections"] == 1, "they are gone")
+    wait_until(lambda: other.call("QUEUE", "SHOW", "vanished")["ready"] == 1, "it is given back")
+    assert other.call("QUEUE", "PULL", "vanished")["attempts"] == 1
+
+
 def test_waiters_are_served_in_the_order_they_came(server: ServerProcess, dial: Dial) -> None:
     sender = dial(server)
     sender.call("QUEUE", "CREATE", "fair", "IFMISSING")
