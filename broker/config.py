@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 from typing import Final, NamedTuple
 
-from .errors import Invalid
+from .errors import Invalid, Unavailable
 from .names import DEFAULT_MAX_MESSAGE_BYTES, LARGEST_MESSAGE_BYTES, check_user_name
 
 DEFAULT_PORT: Final = 6470
@@ -159,8 +159,26 @@ def socket_path(database: str) -> str:
     import hashlib
 
     digest = hashlib.sha256(os.fsencode(database)).hexdigest()[:32]
-    folder = os.environ.get("XDG_RUNTIME_DIR") or f"/tmp/broker-{os.getuid()}"  # noqa: S108 - 0700, checked
+    folder = os.environ.get("XDG_RUNTIME_DIR") or _own_temporary_folder()
     return os.path.join(folder, f"broker-{digest}.sock")
+
+
+def _own_temporary_folder() -> str:
+    """Return a folder under ``/tmp`` that is ours alone, made if it is missing.
+
+    Raises:
+        Unavailable: somebody else has made one of that name.
+    """
+    folder = f"/tmp/broker-{os.geteuid()}"  # noqa: S108 - whose it is, is checked
+    try:
+        os.mkdir(folder, 0o700)
+    except FileExistsError:
+        status = os.lstat(folder)
+        if status.st_uid != os.geteuid() or status.st_mode & 0o77 or os.path.islink(folder):
+            raise Unavailable(f"{folder} is not a folder of yours alone") from None
+    except OSError as error:
+        raise Unavailable(f"{folder} cannot be made: {error.strerror}") from error
+    return folder
 
 
 def _folder(variable: str, fallback: str) -> str:

@@ -10,9 +10,9 @@ from typing import Any, NoReturn
 import click
 
 from broker._version import __version__
-from broker.errors import BrokerError, Internal
+from broker.errors import BrokerError, Internal, Invalid
 
-from .settings import Group, Settings
+from .settings import Group, Settings, say
 
 #: A noun's module is imported when it is asked for: a one-shot pays for one of them.
 NOUNS = {
@@ -65,25 +65,24 @@ def brokerctl() -> None:
 def run(arguments: list[str] | None = None) -> NoReturn:
     """Run ``brokerctl`` and exit: 0, or what the error's code says."""
     arguments = sys.argv[1:] if arguments is None else arguments
+    _keep_standard_descriptors()
     settings = Settings()
     try:
         status = _invoke(arguments, settings)
         _flush()
     except BrokerError as error:
-        status = _report(error.code, error.message, error.retryable, error.exit_status, settings)
+        status = _refuse(error, settings)
     except click.UsageError as error:
         settings.json = settings.json or "--json" in arguments
-        status = _report("INVALID", _usage(error), False, 2, settings)
+        status = _refuse_usage(error, settings)
     except click.ClickException as error:
-        status = _report("INVALID", error.format_message(), False, 2, settings)
+        status = _refuse(Invalid(error.format_message()), settings)
     except (KeyboardInterrupt, click.Abort):
         status = EXIT_INTERRUPTED
     except BrokenPipeError:
         status = EXIT_BROKEN_PIPE
     except OSError as error:
-        status = _report(
-            Internal.code, f"{error.strerror or error}", False, Internal.exit_status, settings
-        )
+        status = _refuse(Internal(_system_error(error)), settings)
     _leave(status if isinstance(status, int) else 0)
 
 
@@ -102,6 +101,42 @@ def _invoke(arguments: list[str], settings: Settings) -> Any:
         return done.exit_code
 
 
+def _keep_standard_descriptors() -> None:
+    """Put something where stdin, stdout or stderr is closed.
+
+    Or the next file to be opened, the database's lock, would get that number, and
+    whatever is written there. Opened the wrong way round, so that it still fails.
+    """
+    for descriptor, mode in ((0, os.O_WRONLY), (1, os.O_RDONLY), (2, os.O_RDONLY)):
+        try:
+            os.fstat(descriptor)
+        except OSError:
+            # The lowest that is free, which is this one.
+            os.open(os.devnull, mode)
+
+
+def _refuse(error: BrokerError, settings: Settings) -> int:
+    settings.complain(error)
+    return error.exit_status
+
+
+def _refuse_usage(error: click.UsageError, settings: Settings) -> int:
+    """Say what is wrong with the words; to whom gave none, the help is more use."""
+    # By name: before Click 8.2 there is no such class, and the help is printed by itself.
+    if type(error).__name__ == "NoArgsIsHelpError":
+        if not settings.json:
+            say(error.format_message())
+            return Invalid.exit_status
+        error = click.UsageError("Missing command", error.ctx)
+    return _refuse(Invalid(_usage(error)), settings)
+
+
+def _system_error(error: OSError) -> str:
+    """Return what the system refused: what is read says so itself, so without a name, stdout."""
+    what = "stdout" if error.filename is None else os.fsdecode(error.filename)
+    return f"{what}: {error.strerror or error}"
+
+
 def _usage(error: click.UsageError) -> str:
     text = error.format_message()
     if isinstance(error, click.NoSuchOption) and error.ctx is not None and not error.possibilities:
@@ -111,23 +146,6 @@ def _usage(error: click.UsageError) -> str:
         text = text.rstrip(".") + nearest(error.option_name, known)
     path = error.ctx.command_path if error.ctx is not None else "brokerctl"
     return f"{text.rstrip('.')} (try: {path} --help)"
-
-
-def _report(code: str, message: str, retryable: bool, status: int, settings: Settings) -> int:
-    """Write one line on stderr and return the exit status."""
-    message = " ".join(message.split())
-    if settings.json:
-        import json
-
-        line = json.dumps({"error": code, "message": message, "retryable": retryable})
-    else:
-        line = f"brokerctl: {message}"
-    try:
-        click.echo(line, err=True)
-    except OSError:
-        # Nobody reads it; the status says it too.
-        return status
-    return status
 
 
 def _flush() -> None:

@@ -37,7 +37,7 @@ def create(context: Settings, name: str, settings: tuple[str, ...], if_missing: 
     write_value(context, "name", name)
 
 
-@channel.command("set")
+@channel.command("set", prints=False)
 @click.argument("name")
 @click.argument("settings", nargs=-1, required=True, metavar="NAME=VALUE...")
 @click.pass_obj
@@ -93,7 +93,7 @@ def show(settings: Settings, name: str) -> None:
     write_record(settings, record)
 
 
-@channel.command()
+@channel.command(prints=False)
 @click.argument("name")
 @_AS
 @click.pass_obj

@@ -17,17 +17,17 @@ def message() -> None:
     """Messages that are leased, by the receipt of their lease."""
 
 
-@message.command()
+@message.command(prints=False)
 @click.argument("receipts", nargs=-1, required=True, metavar="RECEIPT...")
 @click.pass_obj
 def ack(settings: Settings, receipts: tuple[str, ...]) -> int:
     """Acknowledge messages: they are deleted from their queues."""
     with settings.connect() as client:
         outcomes = client.ack_many(receipts)
-    return _report(receipts, outcomes)
+    return _report(settings, outcomes)
 
 
-@message.command()
+@message.command(prints=False)
 @click.argument("receipts", nargs=-1, required=True, metavar="RECEIPT...")
 @click.option(
     "--delay", "delay_ms", type=DURATION, default=0, metavar="DURATION",
@@ -39,10 +39,10 @@ def nack(settings: Settings, receipts: tuple[str, ...], delay_ms: int, uncounted
     """Give messages back to their queues, at their old places."""
     with settings.connect() as client:
         outcomes = client.nack_many(receipts, delay_ms=delay_ms, uncounted=uncounted)
-    return _report(receipts, outcomes)
+    return _report(settings, outcomes)
 
 
-@message.command()
+@message.command(prints=False)
 @click.argument("receipt")
 @click.option(
     "--lease", "lease_ms", type=DURATION, default=DEFAULT_LEASE_MS, metavar="DURATION",
@@ -55,15 +55,9 @@ def extend(settings: Settings, receipt: str, lease_ms: int) -> None:
         client.extend(receipt, lease_ms=lease_ms)
 
 
-def _report(receipts: Sequence[str], outcomes: Sequence[BrokerError | None]) -> int:
+def _report(settings: Settings, outcomes: Sequence[BrokerError | None]) -> int:
     """Say of each receipt that was refused why; the first decides the exit status."""
-    refused = [
-        (receipt, outcome)
-        for receipt, outcome in zip(receipts, outcomes, strict=True)
-        if outcome is not None
-    ]
-    if len(receipts) == 1 and refused:
-        raise refused[0][1]
-    for _, outcome in refused:
-        click.echo(f"brokerctl: {outcome.message}", err=True)
-    return refused[0][1].exit_status if refused else 0
+    refused = [outcome for outcome in outcomes if outcome is not None]
+    for outcome in refused:
+        settings.complain(outcome)
+    return refused[0].exit_status if refused else 0

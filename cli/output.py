@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import sys
 import time
 from collections.abc import Sequence
@@ -94,14 +93,6 @@ def write_value(settings: Settings, name: str, value: Any) -> None:
 def is_terminal() -> bool:
     """Return whether stdout is a terminal."""
     return sys.stdout is not None and sys.stdout.isatty()
-
-
-def check_stdout() -> None:
-    """Refuse, before anything is pulled, to write to a closed stdout."""
-    try:
-        os.fstat(1)
-    except OSError as error:
-        raise click.ClickException("stdout is closed: nothing was pulled") from error
 
 
 def _write_table(records: Sequence[Any]) -> None:

@@ -13,8 +13,8 @@ import click
 from broker.errors import EXIT_EMPTY
 from broker.names import DEFAULT_LEASE_MS, MAX_PULL_COUNT
 
-from .output import check_stdout, is_terminal, json_line
-from .settings import DURATION, Settings
+from .output import is_terminal, json_line
+from .settings import DURATION, Settings, WholeNumber
 
 if TYPE_CHECKING:
     from broker.client.sync import Client
@@ -23,6 +23,8 @@ if TYPE_CHECKING:
 _Function = TypeVar("_Function", bound=Callable[..., Any])
 #: What a pipe that is ready takes for sure without blocking (PIPE_BUF).
 CHUNK_BYTES = 4096
+#: How long to wait for a pipe before looking after the leases.
+LONGEST_POLL_MS = 1000
 
 
 def pull_options(function: _Function) -> _Function:
@@ -34,7 +36,7 @@ def pull_options(function: _Function) -> _Function:
                 help="If there is no message, wait so long for one.",
             ),
             click.option(
-                "--count", type=click.IntRange(1, MAX_PULL_COUNT), metavar="N",
+                "--count", type=WholeNumber(1, MAX_PULL_COUNT), metavar="N",
                 help="Up to so many messages, each followed by a newline.",
             ),
             click.option(
@@ -61,8 +63,9 @@ def pull_and_write(
 ) -> int:
     """Pull, write, flush, and only then acknowledge; return the exit status.
 
-    What could not be written goes back uncounted; while a slow reader takes its
-    time, the leases are extended.
+    If the output breaks off, the messages that were written whole count as pulled,
+    the others go back uncounted. While a slow reader takes its time, the leases are
+    extended.
 
     Args:
         pull: pulls with a client and a lease in milliseconds.
@@ -72,24 +75,27 @@ def pull_and_write(
     """
     if lease_ms is not None and no_ack:
         raise click.UsageError("--lease and --no-ack exclude each other")
-    check_stdout()
     with settings.connect() as client:
         lease = DEFAULT_LEASE_MS if lease_ms is None else lease_ms
         messages = pull(client, lease)
         if not messages:
             settings.remark("no message")
             return EXIT_EMPTY
-        output = _rendered(settings, messages, separate=count is not None)
+        outputs = _rendered(settings, messages, separate=count is not None)
         if no_ack:
-            _write(output, lambda: None)
+            _Writer(lease, lambda: None).write(b"".join(outputs))
             return 0
         receipts = [message.receipt for message in messages if message.receipt is not None]
-        keep = _Keeper(client, receipts, lease)
+        writer = _Writer(lease, _Keeper(client, receipts, lease).extend_if_needed)
         try:
-            _write(output, keep.extend_if_needed)
+            writer.write(b"".join(outputs))
         except BaseException:
-            # Interrupted or not taken: as if nobody had pulled.
-            client.nack_many(receipts, uncounted=True)
+            # Interrupted or not taken: as if nobody had pulled what is not written whole.
+            whole = _count_whole(outputs, writer.written_bytes)
+            if whole and lease_ms is None:
+                client.ack_many(receipts[:whole])
+            if receipts[whole:]:
+                client.nack_many(receipts[whole:], uncounted=True)
             raise
         if lease_ms is not None:
             return 0
@@ -99,12 +105,23 @@ def pull_and_write(
     return 0
 
 
-def _rendered(settings: Settings, messages: Sequence[Message], *, separate: bool) -> bytes:
+def _rendered(settings: Settings, messages: Sequence[Message], *, separate: bool) -> list[bytes]:
+    """Return what is to be written of each message."""
     if settings.json:
-        return "".join(json_line(message) + "\n" for message in messages).encode()
-    if separate:
-        return b"".join(message.body + b"\n" for message in messages)
-    return messages[0].body + (b"\n" if is_terminal() else b"")
+        return [f"{json_line(message)}\n".encode() for message in messages]
+    if separate or is_terminal():
+        return [message.body + b"\n" for message in messages]
+    return [messages[0].body]
+
+
+def _count_whole(outputs: Sequence[bytes], written_bytes: int) -> int:
+    """Return of how many outputs the first ``written_bytes`` hold the whole."""
+    end = 0
+    for number, output in enumerate(outputs):
+        end += len(output)
+        if end > written_bytes:
+            return number
+    return len(outputs)
 
 
 class _Keeper:
@@ -125,18 +142,32 @@ class _Keeper:
         self._extended_at = time.monotonic()
 
 
-def _write(output: bytes, tick: Callable[[], None]) -> None:
-    """Write to stdout, calling ``tick`` while the reader takes its time.
+class _Writer:
+    """Writes to stdout, and does something else while the reader takes its time.
 
-    Raises:
-        OSError: the reader is gone, or the disk is full.
-        BrokerError: from ``tick``.
+    Args:
+        lease_ms: how long the messages are leased; several looks fit into a third of it.
+        tick: what is done between two pieces.
     """
-    view = memoryview(output)
-    poll = select.poll()
-    poll.register(1, select.POLLOUT)
-    while view:
-        if poll.poll(1000):
-            written = os.write(1, view[:CHUNK_BYTES])
-            view = view[written:]
-        tick()
+
+    def __init__(self, lease_ms: int, tick: Callable[[], None]) -> None:
+        self._patience_ms = max(1, min(LONGEST_POLL_MS, lease_ms // 9))
+        self._tick = tick
+        self.written_bytes = 0
+
+    def write(self, output: bytes) -> None:
+        """Write all of ``output``.
+
+        Raises:
+            OSError: the reader is gone, or the disk is full.
+            BrokerError: from ``tick``.
+        """
+        poll = select.poll()
+        poll.register(1, select.POLLOUT)
+        view = memoryview(output)
+        while self.written_bytes < len(output):
+            if poll.poll(self._patience_ms):
+                start = self.written_bytes
+                self.written_bytes += os.write(1, view[start : start + CHUNK_BYTES])
+            if self.written_bytes < len(output):
+                self._tick()

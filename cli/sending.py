@@ -13,7 +13,7 @@ from broker.errors import Invalid, TooBig
 from broker.names import DEFAULT_KEY_TTL_MS, DEFAULT_PRIORITY, LARGEST_MESSAGE_BYTES
 
 from .output import write_value
-from .settings import DURATION, Settings
+from .settings import DURATION, Settings, WholeNumber
 
 _Function = TypeVar("_Function", bound=Callable[..., Any])
 READ_BYTES = 1024 * 1024
@@ -26,7 +26,7 @@ def send_options(function: _Function) -> _Function:
             click.argument("body", required=False),
             click.option("--file", "path", metavar="PATH", help="Send what is in a file."),
             click.option(
-                "--priority", type=click.IntRange(0, 9), default=DEFAULT_PRIORITY,
+                "--priority", type=WholeNumber(0, 9), metavar="N", default=DEFAULT_PRIORITY,
                 show_default=True, help="Higher comes first.",
             ),
             click.option(

@@ -16,7 +16,7 @@ from broker.server.options import Options
 from .settings import Command, Settings
 
 
-@click.command(cls=Command)
+@click.command(cls=Command, prints=False)
 @click.option(
     "--listen", multiple=True, metavar="HOST:PORT",
     help="A TCP door; may be repeated; port 0 is any free one (default: 127.0.0.1:6470).",

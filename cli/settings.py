@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sys
 from collections.abc import Callable
 from copy import copy
 from typing import TYPE_CHECKING, Any
@@ -64,7 +65,26 @@ class Settings:
     def remark(self, text: str) -> None:
         """Say something to people, on stderr."""
         if not self.quiet:
-            click.echo(text, err=True)
+            say(text)
+
+    def complain(self, error: BrokerError) -> None:
+        """Say what was refused, and why, as one line on stderr."""
+        message = " ".join(error.message.split())
+        if self.json:
+            import json
+
+            fields = {"error": error.code, "message": message, "retryable": error.retryable}
+            say(json.dumps(fields))
+        else:
+            say(f"brokerctl: {message}")
+
+
+def say(line: str) -> None:
+    """Write a line on stderr; if nobody can read it there, the exit status says enough."""
+    try:
+        click.echo(line, err=True)
+    except OSError:
+        return
 
 
 def password_of(settings: Settings) -> str | None:
@@ -76,7 +96,10 @@ def password_of(settings: Settings) -> str | None:
     if _is_terminal(0):
         import getpass
 
-        return getpass.getpass("Password: ")
+        try:
+            return getpass.getpass("Password: ")
+        except EOFError:
+            raise click.Abort from None
     return None
 
 
@@ -86,6 +109,8 @@ def read_password_file(path: str) -> str:
     Raises:
         Invalid: it cannot be read, or its first line is empty.
     """
+    if path == "-" and sys.stdin is None:
+        raise Invalid("no password: it is to come from stdin, which is closed")
     try:
         with click.open_file(path, encoding="utf-8", errors="surrogateescape") as file:
             line = file.readline(4096)
@@ -104,7 +129,14 @@ def _is_terminal(descriptor: int) -> bool:
         return False
 
 
-class Duration(click.ParamType[int]):
+if TYPE_CHECKING:
+    _IntegerType = click.ParamType[int]
+else:
+    # Before Click 8.4 it is no generic when the program runs.
+    _IntegerType = click.ParamType
+
+
+class Duration(_IntegerType):
     """``500ms``, ``30s``, ``10m``, ``2h``, ``7d``, as milliseconds."""
 
     name = "duration"
@@ -120,6 +152,12 @@ class Duration(click.ParamType[int]):
 
 
 DURATION = Duration()
+
+
+class WholeNumber(click.IntRange):
+    """A whole number within a range, called so where it is none."""
+
+    name = "whole number"
 
 
 def _keep(name: str) -> Callable[[click.Context, click.Parameter, Any], None]:
@@ -163,11 +201,23 @@ def common_options() -> list[click.Parameter]:
 
 
 class Command(click.Command):
-    """A command that takes the common options after its own."""
+    """A command that takes the common options after its own.
 
-    def __init__(self, *arguments: Any, **keywords: Any) -> None:
+    Args:
+        prints: whether it has a result to print: with a closed stdout it is then
+            refused before it does anything.
+    """
+
+    def __init__(self, *arguments: Any, prints: bool = True, **keywords: Any) -> None:
         super().__init__(*arguments, **keywords)
         self.params += common_options()
+        self._prints = prints
+
+    def invoke(self, ctx: click.Context) -> Any:
+        """Run the command, unless its result could not be told."""
+        if self._prints and sys.stdout is None:
+            raise Invalid("stdout is closed: nothing was done")
+        return super().invoke(ctx)
 
 
 class Group(click.Group):

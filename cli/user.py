@@ -9,7 +9,7 @@ import click
 from broker.errors import Invalid
 
 from .output import write_record, write_records, write_value
-from .settings import Group, Settings, read_password_file
+from .settings import Group, Settings, WholeNumber, read_password_file
 
 _PASSWORD_FILE = click.option(
     "--password-file", metavar="FILE",
@@ -24,7 +24,9 @@ def user() -> None:
 
 @user.command()
 @click.argument("name")
-@click.option("--uid", type=click.IntRange(0, 2**32 - 2), help="The operating-system user it is.")
+@click.option(
+    "--uid", type=WholeNumber(0, 2**32 - 2), metavar="N", help="The operating-system user it is."
+)
 @click.option("--admin", is_flag=True, help="May do everything.")
 @click.option("--if-missing", is_flag=True, help="No error if it exists.")
 @_PASSWORD_FILE
@@ -46,7 +48,7 @@ def create(
     write_value(settings, "name", name)
 
 
-@user.command()
+@user.command(prints=False)
 @click.argument("name")
 @_PASSWORD_FILE
 @click.pass_obj

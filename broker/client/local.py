@@ -11,9 +11,9 @@ import os
 from typing import TYPE_CHECKING, Any
 
 from ..commands.table import syntax_of
-from ..config import Address, max_message_bytes
+from ..config import Address, max_message_bytes, socket_path
 from ..errors import Unavailable
-from ..store.owner import Owner, read_owner
+from ..store.owner import SERVER, Owner, lock_path, read_owner
 from .sockets import ConnectionRefused, SocketTransport, with_key
 
 if TYPE_CHECKING:
@@ -55,20 +55,17 @@ class LocalTransport:
 
     def _find_server(self, owner: Owner | None) -> SocketTransport | None:
         """Return a connection to the server the lock file speaks of, if it answers."""
-        if owner is None or owner.kind != "server" or not owner.ready:
-            return None
-        for door in owner.doors:
-            if door.startswith("unix://"):
-                address = Address("unix", door.removeprefix("unix://"), user=self._act_as)
-                server = SocketTransport(
-                    address, password=None, timeout_s=self._timeout_s, reconnects=False
-                )
-                try:
-                    server.open()
-                except ConnectionRefused:
-                    return None
-                self._server = server
-                return server
+        for path in _sockets(self._address.path, owner):
+            address = Address("unix", path, user=self._act_as)
+            server = SocketTransport(
+                address, password=None, timeout_s=self._timeout_s, reconnects=False
+            )
+            try:
+                server.open()
+            except ConnectionRefused:
+                return None
+            self._server = server
+            return server
         return None
 
     def _execute_embedded(self, command: Any) -> Any:
@@ -107,3 +104,17 @@ class LocalTransport:
         embedded, self._embedded = self._embedded, None
         if embedded is not None:
             embedded.close()
+
+
+def _sockets(database: str, owner: Owner | None) -> list[str]:
+    """Return the sockets at which a server of a database may answer.
+
+    Who may not read the lock file, as members of the group that a server's socket
+    is given to, tries the usual place.
+    """
+    if owner is not None and owner.kind == SERVER and owner.ready:
+        return [door.removeprefix("unix://") for door in owner.doors if door.startswith("unix://")]
+    lock = lock_path(database)
+    if owner is None and os.path.exists(lock) and not os.access(lock, os.R_OK):
+        return [socket_path(database)]
+    return []

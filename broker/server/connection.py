@@ -311,7 +311,13 @@ class ClientConnection(asyncio.Protocol):
         self._server.broker.submit(self, [request])
 
     def _end_unless_logged_in(self) -> None:
-        if self._session.principal is None and not self._held:
+        if self._session.principal is not None:
+            return
+        if self._held:
+            # A login is being verified: it has the same time once more.
+            loop = asyncio.get_running_loop()
+            self._login_timer = loop.call_later(LOGIN_SECONDS, self._end_unless_logged_in)
+        else:
             self._owe(Denied(f"no login within {LOGIN_SECONDS:g} s"))
             self._ending = True
             self._write_known()

@@ -9,6 +9,7 @@ import socket
 import stat
 import subprocess
 import sys
+import tempfile
 import threading
 import time
 from collections.abc import Callable
@@ -219,6 +220,66 @@ def test_an_admin_acts_as_another_on_the_socket_only(own_server: ServerProcess, 
     assert local.call("HELLO", "3", "AUTH", "grace", "")["user"] == b"grace"
     assert code_of(local.call("AUTH", "root", "")) == "DENIED"
     assert code_of(dial(own_server, tcp=True).call("AUTH", "grace", "")) == "WRONGPASS"
+
+
+def test_a_path_too_long_for_a_socket_has_one_elsewhere(tmp_path: Path) -> None:
+    folder = tmp_path / ("long" * 25)
+    folder.mkdir()
+    runtime = Path(tempfile.mkdtemp(prefix="run"))
+    with running_server(folder / "broker.db", XDG_RUNTIME_DIR=str(runtime)) as server:
+        assert Path(server.socket).parent == runtime
+        done = brokerctl("status", url=folder / "broker.db", XDG_RUNTIME_DIR=str(runtime))
+        assert done.returncode == 0
+    runtime.rmdir()
+    with running_server(folder / "broker.db") as server:
+        private = Path(server.socket).parent
+        assert private == Path(f"/tmp/broker-{os.geteuid()}")
+        assert private.stat().st_mode & 0o777 == 0o700
+        assert brokerctl("status", url=folder / "broker.db").returncode == 0
+
+
+def test_a_member_of_the_sockets_group_needs_no_lock_file(
+    tmp_path: Path,
+) -> None:
+    if os.geteuid() != 0:
+        pytest.skip("only root becomes somebody else")
+    folder = tmp_path / "shared"
+    folder.mkdir()
+    for parent in (folder, *folder.parents):
+        if parent == Path("/tmp"):
+            break
+        parent.chmod(0o755)
+    with running_server(folder / "broker.db", "--socket-mode", "0666"):
+        program = (
+            "import json, os, sys, broker.client.sync, broker.client.local\n"
+            "import broker.commands.queue, broker.commands.user\n"
+            # Where the interpreter lies, only root may read: what is needed is imported by now.
+            "os.setgid(65534); os.setuid(65534)\n"
+            "client = broker.connect(sys.argv[1]); me = client.whoami()\n"
+            "print(me.uid, me.admin); client.create_queue('theirs'); client.close()\n"
+        )
+        done = subprocess.run(
+            [sys.executable, "-c", program, str(folder / "broker.db")],
+            capture_output=True, text=True, env=environment(HOME=str(folder)),
+        )  # fmt: skip
+        assert done.stderr == ""
+        assert done.stdout == "65534 False\n"
+
+
+def test_failed_logins_are_answered_later_and_right_ones_at_once(
+    own_server: ServerProcess, dial: Dial
+) -> None:
+    assert dial(own_server, tcp=True).call("AUTH", "ivan", "right") == "OK"
+    took = []
+    for _ in range(4):
+        began = time.monotonic()
+        assert code_of(dial(own_server, tcp=True).call("AUTH", "ivan", "wrong")) == "WRONGPASS"
+        took.append(time.monotonic() - began)
+    # Twice as long each time: 0.1, 0.2, 0.4, 0.8 s, on top of what bcrypt takes.
+    assert took[3] >= 0.8
+    began = time.monotonic()
+    assert dial(own_server, tcp=True).call("AUTH", "ivan", "right") == "OK"
+    assert time.monotonic() - began < took[3]
 
 
 def test_status_counts(own_server: ServerProcess) -> None:
