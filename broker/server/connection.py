@@ -29,6 +29,7 @@ from ..protocols.resp.requests import BEFORE_LOGIN, RequestParser, after_login
 from ..protocols.resp.results import to_reply
 from ..protocols.resp.session import Execute, Goodbye, Login, Reply, Session
 from ..service.passwords import wants_hashing
+from ..service.writer import MAX_BYTES_A_SOURCE, weight
 from .listeners import peer_uid
 
 if TYPE_CHECKING:
@@ -39,10 +40,8 @@ logger = logging.getLogger(__name__)
 #: Commands of one connection that are submitted and not answered: twice what
 #: one batch takes of it, so that the next batch is there when one is done.
 MAX_OUTSTANDING: Final = 2000
-#: Bodies of those, in bytes.
-MAX_OUTSTANDING_BYTES: Final = 16 * 1024 * 1024
-#: Messages that outstanding pulls may bring, in bytes, by the size of the last ones.
-MAX_PULLED_BYTES: Final = 32 * 1024 * 1024
+#: Bodies of those, and of what outstanding pulls may bring, in bytes: as much again.
+MAX_OUTSTANDING_BYTES: Final = 2 * MAX_BYTES_A_SOURCE
 #: Bytes kept of what follows a command that is held for.
 MAX_HELD_BYTES: Final = 256 * 1024
 #: Commands parsed in one go before others get the event loop.
@@ -76,8 +75,6 @@ class ClientConnection(asyncio.Protocol):
         self._owed: deque[tuple[Any, Any, int]] = deque()
         self._outstanding = 0
         self._outstanding_bytes = 0
-        self._outstanding_pulls = 0
-        self._largest_message = server.max_message_bytes
         # Messages of the last replies, which the kernel may not have taken yet.
         self._unsure: list[tuple[Principal, tuple[Message, ...]]] = []
         self._held = False
@@ -209,12 +206,9 @@ class ClientConnection(asyncio.Protocol):
             raise AssertionError("the session lets nobody execute before a login")
         self._owed.append((syntax, command, self._session.protocol))
         self._outstanding += 1
-        if syntax.result == "sent":
-            self._outstanding_bytes += len(command.body)
-        elif syntax.result == "pulled":
-            self._outstanding_pulls += command.max_count or 1
-            if command.wait_ms:
-                self._held = True
+        self._outstanding_bytes += weight(command, self._server.max_message_bytes)
+        if syntax.result == "pulled":
+            self._held = command.wait_ms > 0
         elif wants_hashing(command):
             if requests:
                 self._server.broker.submit(self, requests[:])
@@ -227,7 +221,6 @@ class ClientConnection(asyncio.Protocol):
         return (
             self._outstanding >= MAX_OUTSTANDING
             or self._outstanding_bytes >= MAX_OUTSTANDING_BYTES
-            or self._outstanding_pulls * self._largest_message >= MAX_PULLED_BYTES
             or self._write_paused
         )
 
@@ -351,16 +344,11 @@ class ClientConnection(asyncio.Protocol):
         """Count one command as answered."""
         command = request.command
         self._outstanding -= 1
-        if syntax.result == "sent":
-            self._outstanding_bytes -= len(command.body)
-        elif syntax.result == "pulled":
-            self._outstanding_pulls -= command.max_count or 1
+        self._outstanding_bytes -= weight(command, self._server.max_message_bytes)
+        if syntax.result == "pulled":
             if command.wait_ms:
                 self._held = False
             if outcome and type(outcome) is tuple:
-                size = max(len(message.body) for message in outcome)
-                # Quickly up, slowly down: the next messages may be large again.
-                self._largest_message = max(size, self._largest_message // 2, 1024)
                 self._unsure.append((request.principal, outcome))
 
     def _owe(self, value: Any) -> None:

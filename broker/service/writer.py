@@ -16,6 +16,7 @@ from typing import Any, Final, NamedTuple, Protocol
 
 from ..commands.request import Request
 from ..errors import BrokerError
+from ..names import MAX_PULL_BYTES
 from ..store.batch import Batch, run_batch
 from ..store.database import Database
 from ..store.dialect import StoreFailure
@@ -29,11 +30,11 @@ logger = logging.getLogger(__name__)
 #: Of one source in one batch, so that a window of thousands does not hold up
 #: those with one command in flight: some 15 ms of work.
 MAX_COMMANDS_A_SOURCE: Final = 1000
-MAX_BYTES_A_SOURCE: Final = 8 * 1024 * 1024
-#: Messages that the pulls of one source may bring into memory in one batch.
-MAX_PULLED_A_SOURCE: Final = 1000
+#: What they may hold in memory (:func:`weight`): a few of the largest pulls.
+MAX_BYTES_A_SOURCE: Final = 32 * 1024 * 1024
 #: Of one batch in all: what a commit may take together, some 100 ms.
 MAX_COMMANDS_A_BATCH: Final = 10_000
+MAX_BYTES_A_BATCH: Final = 256 * 1024 * 1024
 #: Deliveries of deleted queues taken away between two batches: some 5 ms.
 CLEAN_UP_SLICE: Final = 500
 
@@ -185,17 +186,18 @@ class Writer:
     def _take(self) -> list[Portion]:
         """Take the pending requests, fairly: of each source no more than its bounds."""
         portions: list[Portion] = []
-        total = 0
+        count = size = 0
         for _ in range(len(self._sources)):
-            if total >= MAX_COMMANDS_A_BATCH:
+            if count >= MAX_COMMANDS_A_BATCH or size >= MAX_BYTES_A_BATCH:
                 break
             source = self._sources.popleft()
-            requests = take_some(source.queue)
+            requests, taken_bytes = take_some(source.queue, self._database.limits.max_message_bytes)
             if source.queue:
                 self._sources.append(source)
             if requests:
                 portions.append(Portion(source, requests, [None] * len(requests)))
-                total += len(requests)
+                count += len(requests)
+                size += taken_bytes
         return portions
 
     def _execute(self, portions: list[Portion]) -> None:
@@ -233,21 +235,33 @@ class Writer:
             self._clean_up_owed = more
 
 
-def take_some(queue: deque[Request]) -> list[Request]:
+def take_some(queue: deque[Request], max_message_bytes: int) -> tuple[list[Request], int]:
     """Take from the left of ``queue`` what one source may have in one batch.
 
     At least one, however large.
+
+    Returns:
+        The requests, and what they may hold in memory, in bytes.
     """
     taken: list[Request] = []
     size = 0
-    pulled = 0
     while queue and len(taken) < MAX_COMMANDS_A_SOURCE:
-        command = queue[0].command
-        if hasattr(command, "body"):
-            size += len(command.body)
-        elif hasattr(command, "max_count"):
-            pulled += command.max_count or 1
-        if taken and (size > MAX_BYTES_A_SOURCE or pulled > MAX_PULLED_A_SOURCE):
+        more = weight(queue[0].command, max_message_bytes)
+        if taken and size + more > MAX_BYTES_A_SOURCE:
             break
+        size += more
         taken.append(queue.popleft())
-    return taken
+    return taken, size
+
+
+def weight(command: Any, max_message_bytes: int) -> int:
+    """Return the bytes of bodies that a command holds, or that its answer may.
+
+    A pull's is the worst case: what waits may be larger than what came last.
+    """
+    if hasattr(command, "body"):
+        return len(command.body)
+    if hasattr(command, "max_count"):
+        most = (command.max_count or 1) * max_message_bytes
+        return int(min(most, max(MAX_PULL_BYTES, max_message_bytes)))
+    return 0
