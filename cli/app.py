@@ -162,7 +162,8 @@ def _leave(status: int) -> NoReturn:
             stream.flush()
         except (OSError, ValueError):
             _point_to_nowhere(stream)
-            status = status or EXIT_BROKEN_PIPE
+            if stream is sys.stdout:
+                status = status or EXIT_BROKEN_PIPE
     sys.exit(status)
 
 
