@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import resource
 import socket
 import time
 from collections.abc import Callable
@@ -201,13 +202,21 @@ def test_a_client_that_never_reads_costs_bounded_memory(server: ServerProcess, d
     assert wire.call("PING") == "PONG"
 
 
-def test_a_thousand_idle_connections_cost_little(own_server: ServerProcess, dial: Dial) -> None:
+def test_five_thousand_idle_connections_cost_little(own_server: ServerProcess, dial: Dial) -> None:
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+    count = min(5000, hard - 200)
     process = psutil.Process(own_server.process.pid)
     before = process.memory_info().rss
-    wires = [dial(own_server, tcp=n % 2 == 0) for n in range(1000)]
+    wires = [dial(own_server, tcp=n % 2 == 0) for n in range(count)]
     assert wires[-1].call("PING") == "PONG"
     assert process.memory_info().rss - before < 40 * 1024 * 1024
     assert wires[0].call("PING") == "PONG"
+    wires[1].call("HELLO", "3")
+    assert wires[1].call("STATUS")["connections"] == count
+    for wire in wires:
+        wire.close()
+    resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
 
 
 def test_who_disconnects_while_waiting_leaves_the_message_to_others(

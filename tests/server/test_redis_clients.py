@@ -15,6 +15,53 @@ from support import ServerProcess, environment
 PASSWORD = "correct horse"
 
 
+def everything(call: Callable[..., str], prefix: str) -> None:
+    """Do all that a user can do; ``call`` takes words and returns the reply as text.
+
+    A refusal is text too, with its code or its reason in it.
+    """
+    queue, channel = f"{prefix}q", f"{prefix}c"
+    assert "OK" in call("QUEUE", "CREATE", queue)
+    assert "exists already" in call("QUEUE", "CREATE", queue)
+    assert queue in call("QUEUE", "LIST", "MINE")
+    assert queue in call("QUEUE", "LIST")
+    assert call("QUEUE", "SEND", queue, "hello world").strip().isdigit()
+    assert "hello world" in call("QUEUE", "PULL", queue, "NOACK")
+    assert "hello world" not in call("QUEUE", "PULL", queue)
+    assert "there is no queue" in call("QUEUE", "PULL", f"{queue}.missing")
+    assert "0" in call("QUEUE", "DELETE", queue)
+    assert "OK" in call("CHANNEL", "CREATE", channel)
+    assert channel in call("CHANNEL", "LIST", "MINE")
+    assert channel in call("CHANNEL", "LIST")
+    assert channel not in call("CHANNEL", "LIST", "SUBSCRIBED")
+    assert "only subscribers" in call("CHANNEL", "PUBLISH", channel, "unheard")
+    assert "not subscribed" in call("CHANNEL", "PULL", channel)
+    assert "OK" in call("CHANNEL", "SUBSCRIBE", channel)
+    assert channel in call("CHANNEL", "LIST", "SUBSCRIBED")
+    assert call("CHANNEL", "PUBLISH", channel, "great news").strip().isdigit()
+    assert "great news" in call("CHANNEL", "PULL", channel, "NOACK")
+    assert "great news" not in call("CHANNEL", "PULL", channel)
+    assert "0" in call("CHANNEL", "UNSUBSCRIBE", channel)
+    assert "0" in call("CHANNEL", "DELETE", channel)
+
+
+@pytest.mark.parametrize("protocol", [2, 3])
+@pytest.mark.parametrize("decode", [False, True])
+def test_redis_py_does_everything(server: ServerProcess, protocol: int, decode: bool) -> None:
+    with redis.Redis(
+        port=server.port, username="rosa", password=PASSWORD, protocol=protocol,
+        decode_responses=decode,
+    ) as client:  # fmt: skip
+
+        def call(*words: str) -> str:
+            try:
+                return str(client.execute_command(*words))
+            except redis.ResponseError as refusal:
+                return str(refusal)
+
+        everything(call, f"rosa{protocol}{decode}.")
+
+
 @pytest.mark.parametrize("protocol", [2, 3])
 @pytest.mark.parametrize("decode", [False, True])
 def test_redis_py(server: ServerProcess, protocol: int, decode: bool) -> None:
@@ -73,12 +120,8 @@ def test_redis_cli(
         )  # fmt: skip
         return done.stdout
 
-    queue = f"cli{version}"
-    assert run("QUEUE", "CREATE", queue) == "OK\n"
-    assert run("QUEUE", "SEND", queue, "hello world").strip().isdigit()
-    assert "hello world" in run("QUEUE", "PULL", queue)
+    everything(run, f"cli{version}.")
     assert "NOTFOUND" in run("QUEUE", "PULL", "nowhere")
-    assert queue in run("QUEUE", "LIST")
 
 
 IOREDIS = """
