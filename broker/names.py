@@ -37,8 +37,8 @@ DEFAULT_PRIORITY: Final = 4
 #: message always fits): what a reply may hold in memory.
 MAX_PULL_COUNT: Final = 1000
 MAX_PULL_BYTES: Final = 16 * 1024 * 1024
-MAX_SETTINGS: Final = 64
-MAX_RECEIPTS: Final = 1000
+#: Receipts in one command, each of which is looked up by itself: some 5 ms.
+MAX_REPEATED: Final = 1000
 
 DEFAULT_LEASE_MS: Final = 30_000
 MAX_LEASE_MS: Final = 12 * 3_600_000

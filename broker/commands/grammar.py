@@ -112,6 +112,7 @@ def parse(syntax: Syntax, words: Sequence[bytes]) -> Any:
             raise Invalid(f"wrong number of arguments: {syntax.usage}")
         if argument.repeated:
             end = _end_of_repeated(syntax, words, position)
+            _check_count(argument, end - position)
             kind = argument.kind
             values[argument.field] = tuple(
                 kind.check(kind.read(word)) for word in words[position:end]
@@ -132,6 +133,13 @@ def _end_of_repeated(syntax: Syntax, words: Sequence[bytes], start: int) -> int:
     while end < len(words) and words[end].upper() not in option_words:
         end += 1
     return end
+
+
+def _check_count(argument: Argument, count: int) -> None:
+    """Refuse none, or more than one command may do at once."""
+    if not 0 < count <= names.MAX_REPEATED:
+        what = argument.field.rstrip("s")
+        raise Invalid(f"1 to {names.MAX_REPEATED} of {what} in one command, not {count}")
 
 
 def _parse_options(
@@ -185,8 +193,7 @@ def check(syntax: Syntax, command: Any) -> None:
     for argument in syntax.arguments:
         value = getattr(command, argument.field)
         if argument.repeated:
-            if not value:
-                raise Invalid(f"at least one {argument.field.rstrip('s')} is needed")
+            _check_count(argument, len(value))
             for item in value:
                 argument.kind.check(item)
         else:
@@ -327,13 +334,6 @@ def choice(*allowed: str) -> Callable[[str], str]:
     return read
 
 
-def _any_text(text: str) -> str:
-    if not isinstance(text, str):
-        raise Invalid(f"text is wanted, not {type(text).__name__}")
-    return text
-
-
-TEXT = text_kind("text", _any_text)
 NAME = text_kind("name", names.check_name)
 QUEUE = text_kind("name", names.check_queue_name)
 USER = text_kind("name", names.check_user_name)
@@ -344,17 +344,7 @@ CONTENT_TYPE = text_kind("type", names.check_content_type)
 BODY = Kind("body", _same, _same, names.check_body)
 HEADERS = Kind("json", _read_headers, _write_headers, names.check_headers)
 COUNT = integer_kind("n", 1, names.MAX_PULL_COUNT, "the count")
-ID = integer_kind("id", 1, names.MAX_INTEGER, "an id")
 UID = integer_kind("n", 0, 2**32 - 2, "a user id")
 PRIORITY = integer_kind("n", 0, names.MAX_PRIORITY, "a priority")
 LEASE = integer_kind("ms", 1, names.MAX_LEASE_MS, "a lease in milliseconds")
 DURATION = integer_kind("ms", 0, names.MAX_DURATION_MS, "a duration in milliseconds")
-
-
-def find(table: Mapping[tuple[str, ...], Syntax], words: Sequence[bytes]) -> Syntax | None:
-    """Return the syntax of the longest command that begins ``words``."""
-    for length in (2, 1):
-        key = tuple(word.decode("ascii", "replace").upper() for word in words[:length])
-        if len(key) == length and key in table:
-            return table[key]
-    return None

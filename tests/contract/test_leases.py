@@ -112,6 +112,12 @@ def test_what_is_no_receipt_is_invalid(alice: Client, receipt: str) -> None:
             use(receipt)
 
 
+@pytest.mark.parametrize("count", [0, 1001])
+def test_none_or_too_many_receipts_are_invalid(alice: Client, count: int) -> None:
+    with pytest.raises(broker.Invalid, match="1 to 1000"):
+        alice.ack_many(["1.1"] * count)
+
+
 def test_another_user_may_use_a_receipt_of_a_queue(alice: Client, bob: Client, queue: str) -> None:
     bob.ack(receipt_of(leased(alice, queue)))
 
