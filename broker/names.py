@@ -93,7 +93,7 @@ def subscription_queue(channel: str, user: str, name: str = "") -> str:
 
 def check_password(password: str) -> str:
     """Return ``password`` if bcrypt can tell it whole: 1 to 72 bytes of UTF-8, no NUL."""
-    size = len(password.encode("utf-8", "surrogateescape"))
+    size = len(_utf8(password, "password"))
     if not 0 < size <= MAX_PASSWORD_BYTES:
         raise Invalid(f"a password is 1 to {MAX_PASSWORD_BYTES} bytes of UTF-8, not {size}")
     if "\0" in password:
@@ -213,7 +213,7 @@ def _utf8(text: str, what: str) -> bytes:
     try:
         return text.encode()
     except UnicodeEncodeError:
-        raise Invalid(f"the {what} {_shown(text)} is not valid UTF-8") from None
+        raise Invalid(f"the {what} is not valid UTF-8") from None
 
 
 def _shown(value: object) -> str:

@@ -63,9 +63,8 @@ def pull_and_write(
 ) -> int:
     """Pull, write, flush, and only then acknowledge; return the exit status.
 
-    If the output breaks off, the messages that were written whole count as pulled,
-    the others go back uncounted. While a slow reader takes its time, the leases are
-    extended.
+    If the output breaks off, the messages go back uncounted: rather twice than never.
+    While a slow reader takes its time, the leases are extended.
 
     Args:
         pull: pulls with a client and a lease in milliseconds.
@@ -90,12 +89,12 @@ def pull_and_write(
         try:
             writer.write(b"".join(outputs))
         except BaseException:
-            # Interrupted or not taken: as if nobody had pulled what is not written whole.
-            whole = _count_whole(outputs, writer.written_bytes)
-            if whole and lease_ms is None:
-                client.ack_many(receipts[:whole])
-            if receipts[whole:]:
-                client.nack_many(receipts[whole:], uncounted=True)
+            # Interrupted or not taken. What the pipe had taken may have died with its
+            # reader, so it all goes back; but of what was leased on request, the
+            # reader may be using the receipts it was given.
+            kept = 0 if lease_ms is None else _count_whole(outputs, writer.written_bytes)
+            if receipts[kept:]:
+                client.nack_many(receipts[kept:], uncounted=True)
             raise
         if lease_ms is not None:
             return 0

@@ -22,7 +22,7 @@ def hash_password(password: str) -> PasswordHash:
     Raises:
         Invalid: it is empty or over 72 bytes.
     """
-    encoded = check_password(password).encode("utf-8", "surrogateescape")
+    encoded = check_password(password).encode()
     return PasswordHash(bcrypt.hashpw(encoded, bcrypt.gensalt()).decode("ascii"))
 
 

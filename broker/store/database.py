@@ -8,7 +8,7 @@ from contextlib import contextmanager
 
 from sqlalchemy import Connection
 
-from ..errors import NotFound, Unavailable
+from ..errors import Invalid, NotFound, Unavailable
 from . import schema
 from .dialect import SQLiteDialect, StoreFailure, translated
 from .transaction import Limits, Transaction
@@ -42,7 +42,7 @@ class Database:
 
         Raises:
             NotFound: it is missing and not to be made.
-            Invalid: it is no broker database, or one of a newer version.
+            Invalid: it is a folder, no broker database, or one of a newer version.
             Unavailable: it cannot be opened, written, or is on an unsuitable file system.
             Full: there is no room for it.
             StoreFailure: an I/O error or a damaged file.
@@ -53,6 +53,11 @@ class Database:
             if not create:
                 raise NotFound(f"there is no database {self.path}")
             self._create_file()
+        elif os.path.isdir(self.path):
+            raise Invalid(f"{self.path} is a folder, not a database")
+        elif not os.access(self.path, os.R_OK | os.W_OK):
+            # Before SQLite leaves files beside it that are as read-only.
+            raise Unavailable(f"{self.path} may not be written by this user")
         self._dialect.check_file_system()
         with self.errors():
             connection = self._engine.connect()

@@ -147,7 +147,7 @@ def test_a_full_stderr_changes_no_exit_status(url: Path) -> None:
     assert run("brokerctl 2>/dev/full", url).returncode == 2
 
 
-def test_what_a_broken_pipe_took_whole_counts_as_pulled_and_the_rest_goes_back(url: Path) -> None:
+def test_a_broken_pipe_gives_all_of_a_batch_back(url: Path) -> None:
     large = b"x" * 200_000
     fill(url, b"small", large, b"last")
     process = start(url, "queue", "pull", "jobs", "--count", "3", stdout=subprocess.PIPE)
@@ -155,7 +155,7 @@ def test_what_a_broken_pipe_took_whole_counts_as_pulled_and_the_rest_goes_back(u
     assert os.read(process.stdout.fileno(), 5) == b"small"
     process.stdout.close()
     assert process.wait(60) == 141
-    assert bodies_left(url) == [(large, 1), (b"last", 1)]
+    assert bodies_left(url) == [(b"small", 1), (large, 1), (b"last", 1)]
 
 
 def test_a_lease_that_was_asked_for_is_not_acknowledged_by_a_broken_pipe(url: Path) -> None:

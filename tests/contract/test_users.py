@@ -55,7 +55,7 @@ def test_an_owner_is_deleted_only_with_an_heir(door: Door, boss: Client, name: s
     assert boss.show_channel(f"{name}.c").subscriptions == 0
 
 
-@pytest.mark.parametrize("bad", ["", "x" * 73, "ä" * 37, "nul\0"])
+@pytest.mark.parametrize("bad", ["", "x" * 73, "ä" * 37, "nul\0", "\udcff"])
 def test_a_bad_password_is_invalid(alice: Client, bad: str) -> None:
     with pytest.raises(broker.Invalid):
         alice.set_password("alice", bad)

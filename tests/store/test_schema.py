@@ -237,6 +237,11 @@ def test_a_file_that_is_no_database_is_refused(tmp_path: Path) -> None:
     assert path.read_text() == "these are my notes, " * 200
 
 
+def test_a_folder_is_no_database(tmp_path: Path) -> None:
+    with pytest.raises(Invalid, match="folder"):
+        open_database(tmp_path)
+
+
 def test_a_creation_that_was_killed_is_made_good(tmp_path: Path) -> None:
     path = tmp_path / "broker.db"
     path.touch(0o600)
