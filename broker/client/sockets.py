@@ -88,7 +88,7 @@ class SocketTransport:
             connection = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
             try:
                 connection.settimeout(self._timeout_s)
-                connection.connect(self._address.path)
+                self._connect_unix(connection)
             except BaseException:
                 connection.close()
                 raise
@@ -98,6 +98,18 @@ class SocketTransport:
         # A command is one write, and its reply is waited for.
         connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         return connection
+
+    def _connect_unix(self, connection: socket.socket) -> None:
+        """Connect; where many do so at once, the kernel says at once that it is full: wait."""
+        backoff = Backoff(self._timeout_s)
+        while True:
+            try:
+                connection.connect(self._address.path)
+            except BlockingIOError:
+                if not backoff.pause():
+                    raise
+            else:
+                return
 
     def execute(self, command: Any) -> Any:
         """Execute a command and return its result once the server has it on disk.

@@ -20,7 +20,7 @@ from ..names import MAX_PULL_BYTES
 from ..store.batch import Batch, run_batch
 from ..store.database import Database
 from ..store.dialect import StoreFailure
-from ..store.handlers.removal import clean_up
+from ..store.handlers.removal import clean_up, note_next_expiry
 from ..store.transaction import Transaction
 from .clock import Clock
 from .plan import plan
@@ -227,10 +227,14 @@ class Writer:
         try:
             with self._database.transaction(self._clock.now_ms()) as tx:
                 more = clean_up(tx, CLEAN_UP_SLICE)
+                if not more:
+                    note_next_expiry(tx)
         except BrokerError as refusal:
             # A full disk: the next deletion or the next expiry tries again.
             logger.warning("nothing was cleaned up: %s", refusal)
             more = False
+        else:
+            self._deliver(Committed([], [tx]))
         with self._condition:
             self._clean_up_owed = more
 

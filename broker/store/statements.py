@@ -349,6 +349,7 @@ DELETE_KEY = Statement(
     "target",
     "k",
 )
+NEXT_KEY_EXPIRY = Statement(lambda: select(func.min(_KEYS.c.expires_at)))
 EXPIRED_KEYS = Statement(
     lambda: (
         select(_KEYS.c.target_id, _KEYS.c.key)

@@ -154,3 +154,47 @@ def test_which_commands_are_repeatable() -> None:
     assert is_repeatable(QueueList())
     assert not is_repeatable(QueueCreate("q"))
     assert with_key(QueueSend("q", b"", key="mine")).key == "mine"
+
+
+def test_a_full_backlog_is_waited_for(tmp_path: Path) -> None:
+    path = str(tmp_path / "full.sock")
+    with socket.socket(socket.AF_UNIX) as listener:
+        listener.bind(path)
+        listener.listen(0)
+        waiting = []
+        while True:
+            peer = socket.socket(socket.AF_UNIX)
+            waiting.append(peer)
+            peer.setblocking(False)
+            try:
+                peer.connect(path)
+            except BlockingIOError:
+                break
+        answers: list[str] = []
+
+        def ask() -> None:
+            client = broker.connect(f"broker+unix://{path}", timeout_s=60)
+            try:
+                client.whoami()
+            except broker.BrokerError as error:
+                answers.append(error.message)
+            client.close()
+
+        asking = threading.Thread(target=ask)
+        asking.start()
+        # Room is made one by one, until the client is among those who got in.
+        while True:
+            peer, _ = listener.accept()
+            with peer:
+                peer.settimeout(0.5)
+                try:
+                    request = peer.recv(100)
+                except TimeoutError:
+                    continue
+                if request:
+                    peer.sendall(b"-DENIED you are in\r\n-DENIED\r\n")
+                    break
+        asking.join(60)
+        for peer in waiting:
+            peer.close()
+    assert answers == ["you are in"]

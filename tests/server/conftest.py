@@ -35,8 +35,9 @@ def dial() -> Iterator[Callable[..., Wire]]:
             connection = socket.create_connection(("127.0.0.1", server.port), 30)
         else:
             connection = socket.socket(socket.AF_UNIX)
-            connection.settimeout(30)
+            # Blocking: with a timeout a full backlog is an error at once.
             connection.connect(server.socket)
+            connection.settimeout(30)
         wire = Wire(connection)
         opened.append(wire)
         return wire

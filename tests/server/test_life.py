@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import os
 import signal
@@ -20,6 +21,9 @@ from support import ServerProcess, brokerctl, environment, running_server, wait_
 from wire import Wire, code_of, request
 
 import broker
+from broker.service import broker as broker_service
+from broker.store.database import Database
+from broker.store.transaction import Limits
 
 Dial = Callable[..., Wire]
 
@@ -280,6 +284,35 @@ def test_failed_logins_are_answered_later_and_right_ones_at_once(
     began = time.monotonic()
     assert dial(own_server, tcp=True).call("AUTH", "ivan", "right") == "OK"
     assert time.monotonic() - began < took[3]
+
+
+def test_keys_left_by_an_earlier_run_are_taken_away_in_time(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    database = tmp_path / "broker.db"
+    with broker.connect(str(database)) as client:
+        client.create_queue("q")
+        client.send("q", b"x", key="k", key_ttl_ms=500)
+
+    async def main() -> None:
+        monkeypatch.setattr(broker_service, "KEY_CLEAN_UP_DELAY", 0.0)
+        opened = Database(str(database), Limits(1000))
+        opened.open(create=False)
+        service = broker_service.Broker(
+            opened, on_failure=lambda error: None, on_users_changed=lambda ids: None
+        )
+        service.start()
+        count = 1
+        while count:
+            count = await service.call(
+                lambda tx: tx.connection.exec_driver_sql(
+                    "SELECT count(*) FROM broker_keys"
+                ).scalar_one()
+            )
+            await asyncio.sleep(0.01)
+        await service.close()
+
+    asyncio.run(asyncio.wait_for(main(), 60))
 
 
 def test_status_counts(own_server: ServerProcess) -> None:

@@ -33,6 +33,11 @@ def remove(tx: Transaction, deliveries: Sequence[tuple[int, int]]) -> None:
         tx.run_many(sql.DELETE_MESSAGE, gone)
 
 
+def note_next_expiry(tx: Transaction) -> None:
+    """Let the caller know when there is a key to be taken away again."""
+    tx.key_expires_at = tx.one(sql.NEXT_KEY_EXPIRY, ())[0]
+
+
 def clean_up(tx: Transaction, count: int) -> bool:
     """Take away at most ``count`` deliveries of deleted queues, and as many expired keys.
 
