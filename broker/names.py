@@ -134,9 +134,10 @@ def check_key(key: str) -> str:
 
 
 def check_content_type(content_type: str) -> str:
-    """Return ``content_type`` if it is printable ASCII of at most 255 characters."""
+    """Return ``content_type`` if it is text: printable ASCII of at most 255 characters."""
     if (
-        not 0 < len(content_type) <= MAX_CONTENT_TYPE_LENGTH
+        not isinstance(content_type, str)
+        or not 0 < len(content_type) <= MAX_CONTENT_TYPE_LENGTH
         or not content_type.isascii()
         or not content_type.isprintable()
     ):

@@ -198,9 +198,12 @@ def check(syntax: Syntax, command: Any) -> None:
                 argument.kind.check(item)
         else:
             argument.kind.check(value)
+    defaults = getattr(syntax.command, "_field_defaults", {})
     for option in syntax.options:
         value = getattr(command, option.field)
-        if option.kind is not None and value is not None:
+        # None is "not given" only where that is what leaving it out means.
+        absent = value is None and defaults.get(option.field) is None
+        if option.kind is not None and not absent:
             option.kind.check(value)
     if syntax.settings:
         check_settings(syntax, command.settings)
@@ -328,7 +331,7 @@ def choice(*allowed: str) -> Callable[[str], str]:
 
     def read(value: str) -> str:
         if value not in allowed:
-            raise Invalid(f"{value[:40]!a} is not one of {', '.join(allowed)}")
+            raise Invalid(f"{str(value)[:40]!a} is not one of {', '.join(allowed)}")
         return value
 
     return read

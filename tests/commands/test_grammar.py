@@ -1,0 +1,241 @@
+"""The grammar: what one side spells the other reads, and what is not allowed is refused."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from broker import names
+from broker.commands import grammar
+from broker.commands.channel import ChannelCreate, ChannelPublish, ChannelPull
+from broker.commands.grammar import Argument, Option, Syntax, check, parse, words_of
+from broker.commands.message import MessageAck, MessageNack
+from broker.commands.queue import QueueCreate, QueueDelete, QueuePull, QueueSend
+from broker.commands.table import all_syntaxes, syntax_of
+from broker.commands.user import UserCreate
+from broker.errors import Invalid, TooBig
+
+SYNTAXES = list(all_syntaxes().values())
+
+name_texts = st.from_regex(r"[A-Za-z0-9._:][A-Za-z0-9._:-]{0,127}", fullmatch=True)
+texts = st.text(st.characters(codec="utf-8", exclude_characters="\0"), min_size=1, max_size=255)
+#: As receipts are made: two numbers. A word that is none could be an option's.
+receipts = st.from_regex(r"[1-9][0-9]{0,15}\.[1-9][0-9]{0,14}", fullmatch=True)
+VALUES: dict[int, st.SearchStrategy[Any]] = {
+    id(grammar.NAME): name_texts,
+    id(grammar.QUEUE): st.lists(name_texts, min_size=1, max_size=3).map("@".join),
+    id(grammar.USER): name_texts.filter(lambda name: name != names.RESERVED_USER),
+    id(grammar.PASSWORD): texts.filter(lambda text: len(text.encode()) <= 72),
+    id(grammar.RECEIPT): receipts,
+    id(grammar.KEY): texts.filter(lambda text: len(text.encode()) <= 255),
+    id(grammar.CONTENT_TYPE): st.text(
+        st.characters(min_codepoint=32, max_codepoint=126), min_size=1, max_size=255
+    ),
+    id(grammar.BODY): st.binary(),
+    id(grammar.HEADERS): st.dictionaries(texts, st.text(st.characters(codec="utf-8")), max_size=4),
+    id(grammar.COUNT): st.integers(1, names.MAX_PULL_COUNT),
+    id(grammar.UID): st.integers(0, 2**32 - 2),
+    id(grammar.PRIORITY): st.integers(0, 9),
+    id(grammar.LEASE): st.integers(1, names.MAX_LEASE_MS),
+    id(grammar.DURATION): st.integers(0, names.MAX_DURATION_MS),
+}  # fmt: skip
+SETTINGS = {"publish": st.sampled_from(["subscribers", "anyone"])}
+
+
+def of_argument(argument: Argument) -> st.SearchStrategy[Any]:
+    values = VALUES[id(argument.kind)]
+    return st.lists(values, min_size=1, max_size=5).map(tuple) if argument.repeated else values
+
+
+def of_option(option: Option, default: Any) -> st.SearchStrategy[Any]:
+    values = st.booleans() if option.kind is None else VALUES[id(option.kind)]
+    return st.just(default) | values
+
+
+@st.composite
+def commands(draw: st.DrawFn, syntax: Syntax) -> Any:
+    """Draw any command of a syntax."""
+    defaults = getattr(syntax.command, "_field_defaults", {})
+    values = {a.field: draw(of_argument(a)) for a in syntax.arguments}
+    values |= {o.field: draw(of_option(o, defaults[o.field])) for o in syntax.options}
+    if syntax.settings:
+        chosen = draw(st.sets(st.sampled_from([s.name for s in syntax.settings])))
+        values["settings"] = tuple((name, draw(SETTINGS[name])) for name in sorted(chosen))
+    return syntax.command(**values)
+
+
+@pytest.mark.parametrize("syntax", SYNTAXES, ids=lambda s: "-".join(s.words))
+@given(data=st.data())
+def test_what_is_spelled_is_read_back(syntax: Syntax, data: st.DataObject) -> None:
+    command = data.draw(commands(syntax))
+    check(syntax, command)
+    words = words_of(syntax, command)
+    lead = len(syntax.words)
+    assert words[:lead] == [word.encode() for word in syntax.words]
+    assert parse(syntax, words[lead:]) == command
+    positional = len(syntax.arguments)
+    if not any(a.repeated for a in syntax.arguments):
+        # The case of an option's word does not matter; that of its value does.
+        options = {option.word.encode() for option in syntax.options}
+        rest = words[lead + positional :]
+        lowered = [
+            word.lower()
+            if word in options and (i == 0 or rest[i - 1] not in valued(syntax))
+            else word
+            for i, word in enumerate(rest)
+        ]
+        assert parse(syntax, [*words[lead : lead + positional], *lowered]) == command
+
+
+def valued(syntax: Syntax) -> set[bytes]:
+    """Return the words of the options that take a value."""
+    return {option.word.encode() for option in syntax.options if option.kind is not None}
+
+
+@pytest.mark.parametrize("syntax", SYNTAXES, ids=lambda s: "-".join(s.words))
+@given(words=st.lists(st.binary(max_size=20) | st.sampled_from([b"COUNT", b"IFMISSING", b"1"])))
+def test_arbitrary_words_raise_nothing_but_refusals(syntax: Syntax, words: list[bytes]) -> None:
+    try:
+        command = parse(syntax, words)
+    except (Invalid, TooBig):
+        return
+    check(syntax, command)
+
+
+@pytest.mark.parametrize("syntax", SYNTAXES, ids=lambda s: "-".join(s.words))
+def test_every_field_is_spelled_and_every_option_may_be_left_out(syntax: Syntax) -> None:
+    spelled = {a.field for a in syntax.arguments} | {o.field for o in syntax.options}
+    if syntax.settings:
+        spelled.add("settings")
+    assert spelled == set(getattr(syntax.command, "_fields", ()))
+    defaults = getattr(syntax.command, "_field_defaults", {})
+    assert {o.field for o in syntax.options} <= set(defaults)
+    assert syntax_of(syntax.command) is syntax
+    assert [a.repeated for a in syntax.arguments].count(True) <= 1
+    assert syntax.summary.endswith(".")
+    assert syntax.usage.startswith(" ".join(syntax.words))
+
+
+def refusal(words: str) -> str:
+    """Return why a line of words is refused."""
+    syntaxes = all_syntaxes()
+    parts = words.split(" ")
+    syntax = syntaxes.get(tuple(parts[:2])) or syntaxes[tuple(parts[:1])]
+    with pytest.raises(Invalid) as caught:
+        parse(syntax, [part.encode() for part in parts[len(syntax.words) :]])
+    return caught.value.message
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        ("QUEUE CREATE", "wrong number of arguments: QUEUE CREATE name"),
+        ("QUEUE SEND q", "wrong number of arguments: QUEUE SEND queue body"),
+        ("MESSAGE ACK", "wrong number of arguments: MESSAGE ACK receipt ..."),
+        ("QUEUE LIST MIEN", "did you mean MINE?"),
+        ("QUEUE SHOW q IFEXISTS", "unknown option"),
+        ("QUEUE DELETE q IFEMTY", "did you mean IFEMPTY?"),
+        ("QUEUE DELETE q IFEMPTY IFEMPTY", "IFEMPTY is given twice"),
+        ("QUEUE PULL q COUNT", "COUNT wants a value"),
+        ("QUEUE PULL q COUNT 1 COUNT 2", "COUNT is given twice"),
+        ("QUEUE PULL q COUNT ten", "not a whole number"),
+        ("QUEUE PULL q COUNT 0", "from 1 to 1000"),
+        ("QUEUE PULL q COUNT 1001", "from 1 to 1000"),
+        ("QUEUE PULL q COUNT +1", "not a whole number"),
+        ("QUEUE PULL q COUNT 1.5", "not a whole number"),
+        ("QUEUE PULL q WAIT -1", "from 0 to"),
+        ("QUEUE PULL q WAIT 99999999999999999999", "not a whole number"),
+        ("QUEUE PULL q LEASE 0", "from 1 to"),
+        ("QUEUE SEND q x PRIORITY 10", "from 0 to 9"),
+        ("QUEUE SEND q x HEADERS {", "JSON object"),
+        ("QUEUE SEND q x HEADERS []", "JSON object"),
+        ('QUEUE SEND q x HEADERS {"a":1}', "a name and a text"),
+        ("CHANNEL CREATE c publish=nobody", "subscribers, anyone"),
+        ("CHANNEL CREATE c publisch=anyone", "did you mean publish?"),
+        ("CHANNEL CREATE c publish=anyone publish=anyone", "given twice"),
+        ("USER CREATE default", "reserved"),
+        ("USER CREATE u UID 4294967295", "from 0 to 4294967294"),
+        ("STATUS now", "unknown option"),
+    ],
+)
+def test_a_refusal_says_what_is_wrong(words: str, said: str) -> None:
+    assert said in refusal(words)
+
+
+def test_a_word_that_is_no_text_is_refused() -> None:
+    with pytest.raises(Invalid, match="UTF-8"):
+        parse(syntax_of(QueueCreate), [b"\xff"])
+    with pytest.raises(Invalid, match="UTF-8"):
+        parse(syntax_of(QueueCreate), [b"q", b"\xff"])
+
+
+def test_deeply_nested_headers_are_refused() -> None:
+    with pytest.raises(Invalid, match="JSON object"):
+        parse(syntax_of(QueueSend), [b"q", b"x", b"HEADERS", b'{"a":' * 100_000])
+
+
+def test_options_may_stand_in_any_order() -> None:
+    one = parse(syntax_of(QueuePull), [b"q", b"NOACK", b"COUNT", b"3", b"WAIT", b"5"])
+    other = parse(syntax_of(QueuePull), [b"q", b"wait", b"5", b"count", b"3", b"noack"])
+    assert one == other == QueuePull("q", 3, wait_ms=5, no_ack=True)
+
+
+def test_receipts_end_where_options_begin() -> None:
+    words = [b"1.1", b"2.1", b"DELAY", b"7", b"uncounted"]
+    command = parse(syntax_of(MessageNack), words)
+    assert command == MessageNack(("1.1", "2.1"), 7, uncounted=True)
+
+
+def test_a_body_that_looks_like_an_option_is_a_body() -> None:
+    assert parse(syntax_of(QueueSend), [b"q", b"KEY"]) == QueueSend("q", b"KEY")
+    assert parse(syntax_of(QueueDelete), [b"IFEMPTY"]) == QueueDelete("IFEMPTY")
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        QueueSend("q", "text"),  # type: ignore[arg-type]
+        QueueSend("q", b"", priority=None),  # type: ignore[arg-type]
+        QueueSend("q", b"", delay_ms=None),  # type: ignore[arg-type]
+        QueueSend("q", b"", delay_ms=True),
+        QueueSend("q", b"", delay_ms=1.5),  # type: ignore[arg-type]
+        QueueSend("q", b"", key=5),  # type: ignore[arg-type]
+        QueueSend("q", b"", key="\ud800"),
+        QueueSend("q", b"", content_type=5),  # type: ignore[arg-type]
+        QueueSend("q", b"", headers=[("a", "b")]),  # type: ignore[arg-type]
+        QueueSend("q", b"", headers={"a": 1}),  # type: ignore[dict-item]
+        QueuePull("q", lease_ms=None),  # type: ignore[arg-type]
+        ChannelPublish("c", b"", key_ttl_ms=-1),
+        ChannelPull("c", as_name=""),
+        ChannelCreate("c", (("publish", True),)),  # type: ignore[arg-type]
+        ChannelCreate("c", (("publish", None),)),  # type: ignore[arg-type]
+        QueueCreate(5),  # type: ignore[arg-type]
+        QueueCreate("c@alice"),
+        QueueDelete("a@b@c@d"),
+        MessageAck(()),
+        MessageAck(("1.1",) * (names.MAX_REPEATED + 1)),
+        UserCreate("u", password=""),
+        UserCreate("u", password=5),  # type: ignore[arg-type]
+        UserCreate("u", uid=True),
+    ],
+    ids=lambda command: repr(command)[:60],
+)
+def test_a_command_built_by_hand_is_held_to_the_same(command: Any) -> None:
+    with pytest.raises(Invalid):
+        check(syntax_of(type(command)), command)
+
+
+@pytest.mark.parametrize(
+    "call",
+    [
+        lambda: names.check_headers({"a": "x" * names.MAX_HEADER_BYTES}),
+        lambda: names.check_body_size(11, 10),
+    ],
+)
+def test_too_much_is_toobig(call: Callable[[], object]) -> None:
+    with pytest.raises(TooBig):
+        call()
