@@ -7,7 +7,7 @@ from typing import Any
 
 from broker.commands.request import Principal, Request
 from broker.store.database import Database
-from broker.store.handlers import execute, users
+from broker.store.handlers import execute, removal, users
 from broker.store.transaction import Limits, Transaction
 
 
@@ -41,6 +41,11 @@ class Store:
         """Return what a query finds."""
         with self.database.transaction(self.now) as tx:
             return [tuple(row) for row in tx.connection.exec_driver_sql(sql)]
+
+    def clean_up(self, count: int) -> bool:
+        """Take away a slice of what deletions left; return whether there is more."""
+        with self.database.transaction(self.now) as tx:
+            return removal.clean_up(tx, count)
 
     def check(self) -> None:
         """Hold the counters to the rows, and look for orphans."""

@@ -102,7 +102,7 @@ class Database:
         connection = self._connection
         if connection is None:
             raise AssertionError("the database is not open")
-        with self.errors(), connection.begin():
+        with self.errors(), _rolled_back(connection), connection.begin():
             tx = Transaction(connection, self._dialect.name, self.path, now, self.limits)
             yield tx
             tx.flush()
@@ -134,6 +134,17 @@ class Database:
     def sizes(self) -> tuple[int, int]:
         """Return the bytes of the file and of its write-ahead log."""
         return _size(self.path), _size(f"{self.path}-wal")
+
+
+@contextmanager
+def _rolled_back(connection: Connection) -> Iterator[None]:
+    """End what a refused COMMIT leaves: SQLite keeps the transaction, and its lock, open."""
+    driver = connection.connection
+    try:
+        yield
+    except BaseException:
+        driver.rollback()
+        raise
 
 
 def _size(path: str) -> int:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Set
 from typing import Any, NamedTuple
 
 from ... import names
@@ -241,9 +241,7 @@ def _for_each_receipt(
         answers: list[BrokerError | None] = []
         for receipt in command.receipts:
             try:
-                lease = _live_lease(tx, principal, receipt)
-                if lease.delivery_id in settled:
-                    raise _stale(receipt)
+                lease = _live_lease(tx, principal, receipt, settled)
             except BrokerError as refusal:
                 answers.append(refusal)
                 continue
@@ -254,8 +252,10 @@ def _for_each_receipt(
     return outcomes
 
 
-def _live_lease(tx: Transaction, principal: Principal, receipt: str) -> Lease:
-    """Return the lease a receipt names.
+def _live_lease(
+    tx: Transaction, principal: Principal, receipt: str, settled: Set[int] = frozenset()
+) -> Lease:
+    """Return the lease a receipt names; those of ``settled`` deliveries have just ended.
 
     Raises:
         Invalid: it was never a receipt.
@@ -272,9 +272,10 @@ def _live_lease(tx: Transaction, principal: Principal, receipt: str) -> Lease:
     queue = tx.find_queue_by_id(queue_id)
     if queue is None:
         raise _stale(receipt)
-    check_may_pull(principal, queue)
-    if leased_by is None or current != int(generation) or due_at <= tx.now:
+    ended = leased_by is None or due_at <= tx.now or int(delivery) in settled
+    if ended or current != int(generation):
         raise _stale(receipt)
+    check_may_pull(principal, queue)
     return Lease(int(delivery), message_id, queue, size)
 
 

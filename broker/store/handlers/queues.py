@@ -115,5 +115,6 @@ def _shown(tx: Transaction, queues: list[QueueRow]) -> tuple[Queue, ...]:
 
 
 def _oldest_ready_ms(tx: Transaction, queue: QueueRow) -> int | None:
-    ages: list[Any] = tx.all(sql.READY_HEAD, (queue.id, HEAD))
-    return max((tx.now - ready_at for (ready_at,) in ages), default=None)
+    times: list[Any] = tx.all(sql.READY_HEAD, (queue.id, HEAD))
+    # A clock that was set back makes nothing younger than now.
+    return max((max(0, tx.now - ready_at) for (ready_at,) in times), default=None)
