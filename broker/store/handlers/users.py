@@ -18,6 +18,7 @@ from ...commands.user import (
 from ...errors import Conflict, Denied, Exists, NoAuth, NotFound
 from ...models import Channel, Queue
 from ...models import User as UserModel
+from ...names import MAX_NAME_LENGTH
 from ..transaction import Transaction
 from .channels import end_subscriptions
 from .registry import handles
@@ -45,7 +46,9 @@ def principal_of_uid(tx: Transaction, uid: int, login: str) -> Principal:
 
     Whoever comes first to an empty database is its first admin. ``login`` is the
     name the system knows; where a user of that name exists, with a password or
-    another uid, the new one is called ``login:uid``: the two are never mixed up.
+    another uid, the new one is called ``login:uid``, and where that exists too
+    ``login:uid:2`` and so on: they are never mixed up, and nobody is kept out by
+    whoever registered a name first.
     """
     row = tx.connection.execute(
         select(UserModel.id, UserModel.name, UserModel.is_admin).where(UserModel.uid == uid)
@@ -53,8 +56,18 @@ def principal_of_uid(tx: Transaction, uid: int, login: str) -> Principal:
     if row is not None:
         return Principal(*row)
     first = tx.connection.scalar(select(func.count()).select_from(UserModel)) == 0
-    name = login if find_user(tx, login) is None else f"{login}:{uid}"
-    return _insert_user(tx, name, None, uid, is_admin=first)
+    return _insert_user(tx, _free_name(tx, uid, login), None, uid, is_admin=first)
+
+
+def _free_name(tx: Transaction, uid: int, login: str) -> str:
+    """Return a name like ``login`` that no user has."""
+    name = login
+    number = 1
+    while find_user(tx, name) is not None:
+        ending = f":{uid}" if number == 1 else f":{uid}:{number}"
+        name = login[: MAX_NAME_LENGTH - len(ending)] + ending
+        number += 1
+    return name
 
 
 def principal_of_name(tx: Transaction, name: str) -> tuple[Principal, str | None] | None:
