@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import os
 import sqlite3
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from contextlib import contextmanager
 
 from sqlalchemy import Engine, create_engine, event
@@ -16,6 +16,7 @@ from sqlalchemy.exc import DBAPIError
 from sqlalchemy.pool import NullPool
 
 from ..errors import BrokerError, Full, Invalid, Unavailable
+from ..models.base import VERSION_TABLE
 
 #: `RETURNING`, which the allocation of ids uses.
 OLDEST_SQLITE = (3, 35, 0)
@@ -89,6 +90,10 @@ class SQLiteDialect:
             # Before the first page is written, or it has no effect; and not later,
             # for then it writes, and an open would cost a sync.
             execute("PRAGMA auto_vacuum=INCREMENTAL")
+        elif execute("PRAGMA journal_mode").fetchone()[0] != "wal":
+            # The next pragma would write: into what may not be ours.
+            tables = execute("SELECT name FROM sqlite_master WHERE type = 'table'").fetchall()
+            check_is_ours([name for (name,) in tables])
         mode = execute("PRAGMA journal_mode=WAL").fetchone()[0]
         if mode != "wal":
             raise Unavailable(f"{self.path} cannot be put into WAL mode (it stays in {mode!r})")
@@ -117,6 +122,16 @@ class SQLiteDialect:
                 f"{self.path} is on a {kind} file system, which does not keep SQLite's promises; "
                 "choose a local disk (or set BROKER_ANY_FILESYSTEM=1 to take the risk)"
             )
+
+
+def check_is_ours(tables: Collection[str]) -> None:
+    """Refuse a database that has tables, but not the broker's.
+
+    Raises:
+        Invalid: it belongs to another program.
+    """
+    if tables and VERSION_TABLE not in tables:
+        raise Invalid("the file is the database of another program")
 
 
 @contextmanager

@@ -18,7 +18,7 @@ from ..errors import Invalid, NotFound, Unavailable
 from ..models import Base, Sequence
 from ..models.base import VERSION_TABLE
 from ..models.sequences import ID_SEQUENCE
-from .dialect import SQLiteDialect, translated
+from .dialect import SQLiteDialect, check_is_ours, translated
 from .owner import OwnerLock
 
 if TYPE_CHECKING:
@@ -62,7 +62,7 @@ def current(connection: Connection) -> str | None:
     """Return the revision of a database, or None if it is empty.
 
     Raises:
-        Invalid: it has tables, but not the broker's.
+        Invalid: it has tables, but not the broker's or without their revision.
     """
     with connection.begin():
         tables = set(
@@ -70,14 +70,15 @@ def current(connection: Connection) -> str | None:
             .scalars()
             .all()
         )
-        if VERSION_TABLE in tables:
-            revision = connection.exec_driver_sql(
-                f"SELECT version_num FROM {VERSION_TABLE}"  # noqa: S608 - a constant
-            ).scalar()
-            return None if revision is None else str(revision)
-        if tables:
-            raise Invalid("the file is the database of another program")
-        return None
+        check_is_ours(tables)
+        if not tables:
+            return None
+        revision = connection.exec_driver_sql(
+            f"SELECT version_num FROM {VERSION_TABLE}"  # noqa: S608 - a constant
+        ).scalar()
+        if revision is None:
+            raise Invalid("the database has tables but no revision: restore a back-up")
+        return str(revision)
 
 
 def _make(connection: Connection) -> None:
@@ -216,11 +217,16 @@ def _back_up(connection: Connection, target: str) -> None:
             driver.backup(copy)
         finally:
             copy.close()
-        descriptor = os.open(partial, os.O_RDONLY)
-        try:
-            os.fsync(descriptor)
-        finally:
-            os.close(descriptor)
+        _sync(partial)
         os.replace(partial, target)
+        _sync(os.path.dirname(target) or ".")
     except OSError as error:
         raise Unavailable(f"no back-up before the upgrade: {error.strerror}: {target}") from error
+
+
+def _sync(path: str) -> None:
+    descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
