@@ -104,8 +104,11 @@ class Database:
             raise AssertionError("the database is not open")
         with self.errors(), _rolled_back(connection), connection.begin():
             tx = Transaction(connection, self._dialect.name, self.path, now, self.limits)
-            yield tx
-            tx.flush()
+            try:
+                yield tx
+                tx.flush()
+            finally:
+                tx.close()
 
     @contextmanager
     def errors(self) -> Iterator[None]:

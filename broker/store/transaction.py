@@ -89,6 +89,15 @@ class Transaction:
         self._counters: dict[int, CounterChanges] = {}
         self._channel_counters: dict[int, CounterChanges] = {}
 
+    def close(self) -> None:
+        """Let go of the cursor, in the thread that ran its statements.
+
+        What the transaction has to tell is read in another thread. Were the cursor
+        still open there when the last reference goes, its statement would be reset
+        under the next transaction's feet, which has it from the driver's cache.
+        """
+        self._cursor.close()
+
     # --- statements ---
 
     def one(self, statement: Statement, parameters: Sequence[Any]) -> Any:

@@ -111,6 +111,14 @@ def test_a_publication_is_stored_once_without_work_per_subscriber(store: Store) 
     store.check()
 
 
+def test_a_transaction_that_has_ended_holds_no_statement(store: Store) -> None:
+    # It is handed to another thread; a statement it still held would be reset there
+    # while the next transaction uses it.
+    store.run(QueueCreate("q"))
+    with pytest.raises(sqlite3.ProgrammingError, match="closed cursor"):
+        store.last.one(statements.FIND_QUEUE, ("q",))
+
+
 def test_ids_are_never_reused(store: Store) -> None:
     store.run(QueueCreate("q"))
     first = store.run(QueueSend("q", b"x"))
