@@ -45,12 +45,20 @@ MAX_LEASE_MS: Final = 12 * 3_600_000
 #: Delays, waits and lifetimes: ten years, far from the end of any integer.
 MAX_DURATION_MS: Final = 3653 * 86_400_000
 DEFAULT_KEY_TTL_MS: Final = 24 * 3_600_000
+#: After so many leases without an ack a delivery is dead, unless its queue says otherwise.
+DEFAULT_MAX_ATTEMPTS: Final = 5
+#: A delivery remembers its last failures, each with a reason of at most so many characters.
+MAX_FAILURES: Final = 5
+MAX_REASON_LENGTH: Final = 500
+MAX_MATCH_LENGTH: Final = 255
+DEFAULT_PREFETCH: Final = 100
 MAX_INTEGER: Final = 2**63 - 1
 
 _NAME_CHARACTERS = frozenset("ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789._:-")
 _RECEIPT_CHARACTERS = frozenset("0123456789abcdefghijklmnopqrstuvwxyz.")
 _NAME_RULE = "1 to 128 characters of A-Z a-z 0-9 . _ : -, not starting with -"
 _UNITS = {"ms": 1, "s": 1000, "m": 60_000, "h": 3_600_000, "d": 86_400_000}
+_SIZE_UNITS = {"": 1, "K": 1024, "M": 1024**2, "G": 1024**3}
 
 
 def check_name(name: str, what: str = "name") -> str:
@@ -168,6 +176,13 @@ def check_headers(headers: Mapping[str, str]) -> Mapping[str, str]:
     return headers
 
 
+def check_text(text: str, max_length: int, what: str) -> str:
+    """Return ``text`` if it is valid Unicode of 1 to ``max_length`` characters."""
+    if not _utf8(text, what) or len(text) > max_length:
+        raise Invalid(f"a {what} is 1 to {max_length} characters, not {len(text)}")
+    return text
+
+
 def check_range(value: int, low: int, high: int, what: str) -> int:
     """Return ``value`` if it is an integer from ``low`` to ``high``."""
     if not isinstance(value, int) or isinstance(value, bool) or not low <= value <= high:
@@ -202,6 +217,30 @@ def parse_duration(text: str) -> int:
     if milliseconds > MAX_DURATION_MS:
         raise Invalid(f"the duration {_shown(text)} is out of range: at most 3653d")
     return milliseconds
+
+
+def format_duration(milliseconds: int) -> str:
+    """Return a duration as :func:`parse_duration` reads it, in the largest whole unit."""
+    for unit, factor in reversed(_UNITS.items()):
+        if milliseconds % factor == 0 and milliseconds >= factor:
+            return f"{milliseconds // factor}{unit}"
+    return "0"
+
+
+def parse_size(text: str) -> int:
+    """Return the bytes of ``1000``, ``64K``, ``10M`` or ``2G`` (units of 1024).
+
+    Raises:
+        Invalid: no such form, or over 2**53.
+    """
+    number = text.rstrip("KMG")
+    factor = _SIZE_UNITS.get(text[len(number) :])
+    if factor is None or not _is_digits(number) or len(number) > 16:
+        raise Invalid(f"not a size: {_shown(text)}; write a number of bytes, 64K, 10M or 2G")
+    size = int(number) * factor
+    if size > 2**53:
+        raise Invalid(f"the size {_shown(text)} is out of range")
+    return size
 
 
 def _is_digits(text: str) -> bool:

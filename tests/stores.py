@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import re
+import sqlite3
 from pathlib import Path
 from typing import Any
 
 from broker.commands.request import Principal, Request
 from broker.store.database import Database
-from broker.store.handlers import execute, removal, users
+from broker.store.handlers import execute, upkeep, users
 from broker.store.transaction import Limits, Transaction
 
 
@@ -45,37 +47,70 @@ class Store:
     def clean_up(self, count: int) -> bool:
         """Take away a slice of what deletions left; return whether there is more."""
         with self.database.transaction(self.now) as tx:
-            return removal.clean_up(tx, count)
+            return upkeep.clean_up(tx, count)
 
     def check(self) -> None:
         """Hold the counters to the rows, and look for orphans."""
         counted = self.rows(
-            "SELECT q.name, q.ready, q.delayed, q.leased, q.bytes,"
+            "SELECT q.name, q.ready, q.delayed, q.leased, q.dead, q.bytes,"
             " (SELECT count(*) FROM broker_deliveries d WHERE d.queue_id = q.id"
             "   AND due_at IS NULL),"
             " (SELECT count(*) FROM broker_deliveries d WHERE d.queue_id = q.id"
             "   AND due_at IS NOT NULL AND leased_by IS NULL),"
             " (SELECT count(*) FROM broker_deliveries d WHERE d.queue_id = q.id"
             "   AND leased_by IS NOT NULL),"
+            " (SELECT count(*) FROM broker_dead_deliveries d WHERE d.queue_id = q.id),"
             " (SELECT coalesce(sum(size), 0) FROM broker_deliveries d WHERE d.queue_id = q.id)"
+            " + (SELECT coalesce(sum(size), 0) FROM broker_dead_deliveries d"
+            "   WHERE d.queue_id = q.id)"
             " FROM broker_queues q"
         )
-        for name, ready, delayed, leased, size, *real in counted:
-            assert [ready, delayed, leased, size] == real, name
-        assert not self.rows(
-            "SELECT id FROM broker_deliveries WHERE message_id NOT IN"
-            " (SELECT id FROM broker_messages)"
+        for name, ready, delayed, leased, dead, size, *real in counted:
+            assert [ready, delayed, leased, dead, size] == real, name
+        every = (
+            "(SELECT id, queue_id, message_id FROM broker_deliveries UNION ALL"
+            " SELECT id, queue_id, message_id FROM broker_dead_deliveries)"
         )
         assert not self.rows(
-            "SELECT id FROM broker_messages WHERE id NOT IN"
-            " (SELECT message_id FROM broker_deliveries)"
+            f"SELECT id FROM {every} WHERE message_id NOT IN (SELECT id FROM broker_messages)"
         )
         assert not self.rows(
-            "SELECT * FROM broker_publications p WHERE remaining != (SELECT count(*) FROM"
-            " broker_deliveries d WHERE d.message_id = p.message_id)"
+            f"SELECT id FROM broker_messages WHERE id NOT IN (SELECT message_id FROM {every})"
+        )
+        assert not self.rows(f"SELECT id FROM {every} GROUP BY id HAVING count(*) > 1")
+        assert not self.rows(
+            f"SELECT id FROM {every} WHERE queue_id NOT IN (SELECT id FROM broker_queues)"
+            " AND queue_id NOT IN (SELECT queue_id FROM broker_removals)"
+        )
+        assert not self.rows(
+            "SELECT * FROM broker_publications p WHERE remaining !="
+            f" (SELECT count(*) FROM {every} d WHERE d.message_id = p.message_id)"
+        )
+        assert not self.rows(
+            "SELECT * FROM broker_queues WHERE is_limited IS NOT (max_messages > 0 OR"
+            " max_bytes > 0 OR ttl > 0 OR sends_paused)"
         )
         assert not self.rows(
             "SELECT * FROM broker_channels c WHERE subscriptions != (SELECT count(*) FROM"
             " broker_subscriptions s WHERE s.channel_id = c.id)"
         )
         assert not self.rows("PRAGMA foreign_key_check")
+
+
+def schema_of(path: Path) -> dict[str, str]:
+    """Return the SQL of every table and index by its name.
+
+    Without what says nothing: white space, the quotes of a table that was renamed,
+    and the order of a table's constraints, which a rebuilt one does not keep.
+    """
+    connection = sqlite3.connect(path)
+    rows = connection.execute("SELECT name, sql FROM sqlite_master WHERE sql IS NOT NULL")
+    found = {name: _normal(sql) for name, sql in rows}
+    connection.close()
+    return found
+
+
+def _normal(sql: str) -> str:
+    text = re.sub(r"\s*([(),])\s*|\s+", r"\1 ", sql.replace('"', "")).strip()
+    first, *constraints = text.removesuffix(")").split(", CONSTRAINT ")
+    return "; ".join([first.strip(), *sorted(constraint.strip() for constraint in constraints)])

@@ -6,9 +6,10 @@ from collections.abc import Mapping
 from typing import Final, NamedTuple
 
 from .. import names
+from .delivery import Message
 from .grammar import BODY, NAME, Argument, Option, Setting, Syntax, choice
-from .message import Message
-from .sending import PULL_OPTIONS, SEND_OPTIONS
+from .sending import PULL_OPTIONS, SEND_OPTIONS, check_pull, check_send
+from .settings import SUBSCRIPTION_SETTINGS
 
 #: Who may publish: the channel's subscribers, or everyone.
 PUBLISH_SUBSCRIBERS: Final = "subscribers"
@@ -79,12 +80,13 @@ class ChannelSet(NamedTuple):
 class ChannelSubscribe(NamedTuple):
     """Subscribe the caller: what is published from now on waits in a queue of its own.
 
-    ``as_name`` makes a second, named subscription of the same user. A subscription
-    that exists already stays as it is, with all that waits in it.
+    ``as_name`` makes a second, named subscription of the same user. One that exists
+    already keeps all that waits in it, and gets the settings that are given.
     """
 
     channel: str
     as_name: str | None = None
+    settings: tuple[tuple[str, str], ...] = ()
 
 
 class ChannelUnsubscribe(NamedTuple):
@@ -105,6 +107,8 @@ class ChannelPublish(NamedTuple):
     key_ttl_ms: int = names.DEFAULT_KEY_TTL_MS
     content_type: str | None = None
     headers: Mapping[str, str] | None = None
+    at_ms: int | None = None
+    ttl_ms: int | None = None
 
 
 class ChannelPull(NamedTuple):
@@ -151,7 +155,7 @@ SYNTAX: Final = (
     ),
     Syntax(
         ("CHANNEL", "SUBSCRIBE"), ChannelSubscribe, _CHANNEL, _AS,
-        "ok", "Subscribe to a channel.",
+        "ok", "Subscribe to a channel.", settings=SUBSCRIPTION_SETTINGS,
     ),
     Syntax(
         ("CHANNEL", "UNSUBSCRIBE"), ChannelUnsubscribe, _CHANNEL, _AS,
@@ -160,10 +164,11 @@ SYNTAX: Final = (
     Syntax(
         ("CHANNEL", "PUBLISH"), ChannelPublish,
         (*_CHANNEL, Argument("body", BODY)), SEND_OPTIONS,
-        "sent", "Publish a message to every subscription; answers its id.",
+        "sent", "Publish a message to every subscription; answers its id.", rule=check_send,
     ),
     Syntax(
         ("CHANNEL", "PULL"), ChannelPull, _CHANNEL, (*_AS, *PULL_OPTIONS),
         "pulled", "Pull messages from my subscription to a channel.", Message,
+        rule=check_pull,
     ),
 )  # fmt: skip

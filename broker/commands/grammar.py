@@ -14,6 +14,7 @@ from typing import Any, NamedTuple
 
 from .. import names
 from ..errors import Invalid
+from .delivery import STATES
 
 
 class Kind(NamedTuple):
@@ -33,11 +34,28 @@ class Kind(NamedTuple):
 
 
 class Argument(NamedTuple):
-    """A positional argument; a repeated one takes one word or more and comes last."""
+    """A positional argument.
+
+    A repeated one takes one word or more and comes last: up to the first option
+    word, or, if it is counted, as many as the number in front of it says.
+    """
 
     field: str
     kind: Kind
     repeated: bool = False
+    counted: bool = False
+
+    @property
+    def usage(self) -> str:
+        """The argument as a line of help shows it."""
+        if not self.repeated:
+            return self.field
+        return f"n {self.singular} ..." if self.counted else f"{self.singular} ..."
+
+    @property
+    def singular(self) -> str:
+        """What one of a repeated argument is called."""
+        return "body" if self.field == "bodies" else self.field.removesuffix("s")
 
 
 class Option(NamedTuple):
@@ -50,12 +68,29 @@ class Option(NamedTuple):
 
 
 class Setting(NamedTuple):
-    """A ``name=value`` word of CREATE and SET."""
+    """A ``name=value`` word of CREATE and SET.
+
+    Attributes:
+        name: as it is written and shown.
+        read: the stored value that a text stands for.
+        summary: a phrase.
+        default: the text it has when it is not given, or given as ``name=``.
+        show: the stored value as records have it.
+    """
 
     name: str
     read: Callable[[str], Any]
     summary: str
     default: str
+    show: Callable[[Any], Any] = str
+
+
+class Tail(NamedTuple):
+    """A second command at the end of a first, behind a word: ``ACK receipt SEND queue body``."""
+
+    word: str
+    field: str
+    syntax: Callable[[], Syntax]
 
 
 class Syntax(NamedTuple):
@@ -67,13 +102,18 @@ class Syntax(NamedTuple):
         arguments: what follows, by position.
         options: what follows those, in any order.
         settings: the ``name=value`` words it takes, into the field ``settings``.
-        result: ``ok``, ``count``, ``id``, ``sent``, ``record``, ``records``, ``maybe``
-            (a record or null), ``pulled`` (that without COUNT, records with it) or
-            ``outcomes`` (for each repeated argument ``ok`` or its error).
+        result: ``ok``, ``count``, ``sent``, ``sent_many``, ``record``, ``records``,
+            ``pulled`` or ``peeked`` (a record or null without COUNT, records with it),
+            ``outcomes`` (for each repeated argument ``ok`` or its error) or ``all`` (those
+            of the parts of a transaction).
         record: the NamedTuple of the records, where the result has some.
         summary: one sentence.
         creates: whether it makes a database that is not there.
         reads: whether it changes nothing.
+        tail: a second command it may end with.
+        rule: refuses, with Invalid, what contradicts itself.
+        progress: fields with which the broker goes on with what it does in slices; no
+            door spells them.
     """
 
     words: tuple[str, ...]
@@ -86,14 +126,20 @@ class Syntax(NamedTuple):
     settings: tuple[Setting, ...] = ()
     creates: bool = False
     reads: bool = False
+    tail: Tail | None = None
+    rule: Callable[[Any], None] | None = None
+    progress: tuple[str, ...] = ()
 
     @property
     def usage(self) -> str:
         """The command as a line of help, ``QUEUE DELETE name [IFEMPTY] [IFEXISTS]``."""
         parts = list(self.words)
-        parts += [a.field.rstrip("s") + " ..." if a.repeated else a.field for a in self.arguments]
+        parts += [argument.usage for argument in self.arguments]
         parts += ["[name=value ...]"] if self.settings else []
         parts += [f"[{o.word} {o.kind.name}]" if o.kind else f"[{o.word}]" for o in self.options]
+        if self.tail is not None:
+            behind = self.tail.syntax()
+            parts.append(f"[{self.tail.word} {behind.usage.split(' ', len(behind.words))[-1]}]")
         return " ".join(parts)
 
 
@@ -111,8 +157,11 @@ def parse(syntax: Syntax, words: Sequence[bytes]) -> Any:
         if position >= total:
             raise Invalid(f"wrong number of arguments: {syntax.usage}")
         if argument.repeated:
-            end = _end_of_repeated(syntax, words, position)
-            _check_count(argument, end - position)
+            if argument.counted:
+                position, end = _counted(syntax, argument, words, position)
+            else:
+                end = _end_of_repeated(syntax, words, position)
+                _check_count(argument, end - position)
             kind = argument.kind
             values[argument.field] = tuple(
                 kind.check(kind.read(word)) for word in words[position:end]
@@ -123,12 +172,29 @@ def parse(syntax: Syntax, words: Sequence[bytes]) -> Any:
             position += 1
     if position < total:
         _parse_options(syntax, words, position, values)
-    return syntax.command(**values)
+    command = syntax.command(**values)
+    if syntax.rule is not None:
+        syntax.rule(command)
+    return command
+
+
+def _counted(
+    syntax: Syntax, argument: Argument, words: Sequence[bytes], position: int
+) -> tuple[int, int]:
+    """Return where a counted argument begins, behind its number, and where it ends."""
+    count = read_integer(words[position])
+    _check_count(argument, count)
+    begin = position + 1
+    if begin + count > len(words):
+        raise Invalid(f"{count} of {argument.singular} announced, and fewer came: {syntax.usage}")
+    return begin, begin + count
 
 
 def _end_of_repeated(syntax: Syntax, words: Sequence[bytes], start: int) -> int:
     """Return where a repeated argument ends: at the first option word after its first."""
     option_words = {option.word.encode() for option in syntax.options}
+    if syntax.tail is not None:
+        option_words.add(syntax.tail.word.encode())
     end = start + 1
     while end < len(words) and words[end].upper() not in option_words:
         end += 1
@@ -138,8 +204,9 @@ def _end_of_repeated(syntax: Syntax, words: Sequence[bytes], start: int) -> int:
 def _check_count(argument: Argument, count: int) -> None:
     """Refuse none, or more than one command may do at once."""
     if not 0 < count <= names.MAX_REPEATED:
-        what = argument.field.rstrip("s")
-        raise Invalid(f"1 to {names.MAX_REPEATED} of {what} in one command, not {count}")
+        raise Invalid(
+            f"1 to {names.MAX_REPEATED} of {argument.singular} in one command, not {count}"
+        )
 
 
 def _parse_options(
@@ -149,6 +216,9 @@ def _parse_options(
     while position < len(words):
         word = words[position]
         position += 1
+        if syntax.tail is not None and word.upper() == syntax.tail.word.encode():
+            values[syntax.tail.field] = parse(syntax.tail.syntax(), words[position:])
+            break
         option = _find_option(syntax, word)
         if option is None:
             settings.append(_read_setting(syntax, word))
@@ -207,6 +277,13 @@ def check(syntax: Syntax, command: Any) -> None:
             option.kind.check(value)
     if syntax.settings:
         check_settings(syntax, command.settings)
+    if syntax.tail is not None and getattr(command, syntax.tail.field) is not None:
+        check(syntax.tail.syntax(), getattr(command, syntax.tail.field))
+    for field in syntax.progress:
+        if getattr(command, field) != defaults[field]:
+            raise Invalid(f"{field} is not for callers")
+    if syntax.rule is not None:
+        syntax.rule(command)
 
 
 def check_settings(
@@ -220,7 +297,7 @@ def check_settings(
 def read_settings(
     known: tuple[Setting, ...], settings: tuple[tuple[str, str], ...]
 ) -> dict[str, Any]:
-    """Return the values of ``settings`` by name.
+    """Return the stored values of ``settings`` by name; ``name=`` is the default.
 
     Raises:
         Invalid: unknown (the nearest is named), given twice, or a value not allowed.
@@ -233,8 +310,24 @@ def read_settings(
             raise Invalid(f"unknown setting {name[:40]!a}{nearest(name, list(by_name))}")
         if name in values:
             raise Invalid(f"the setting {name!r} is given twice")
-        values[name] = setting.read(value)
+        if not isinstance(value, str):
+            raise Invalid(f"the setting {name} is text, not {type(value).__name__}")
+        values[name] = setting.read(value or setting.default)
     return values
+
+
+def default_settings(known: tuple[Setting, ...]) -> dict[str, Any]:
+    """Return the stored values of all defaults by name."""
+    return {setting.name: setting.read(setting.default) for setting in known}
+
+
+def exclusive(command: Any, *fields: str) -> None:
+    """Refuse a command in which more than one of ``fields`` is given."""
+    defaults = command._field_defaults
+    given = [field for field in fields if getattr(command, field) != defaults[field]]
+    if len(given) > 1:
+        words = [field.removesuffix("_ms").replace("_", " ") for field in given]
+        raise Invalid(f"{' and '.join(words)} exclude each other")
 
 
 def words_of(syntax: Syntax, command: Any) -> list[bytes]:
@@ -243,6 +336,8 @@ def words_of(syntax: Syntax, command: Any) -> list[bytes]:
     for argument in syntax.arguments:
         value = getattr(command, argument.field)
         if argument.repeated:
+            if argument.counted:
+                words.append(_write_integer(len(value)))
             words += [argument.kind.write(item) for item in value]
         else:
             words.append(argument.kind.write(value))
@@ -256,6 +351,10 @@ def words_of(syntax: Syntax, command: Any) -> list[bytes]:
         words.append(option.word.encode())
         if option.kind is not None:
             words.append(option.kind.write(value))
+    if syntax.tail is not None and getattr(command, syntax.tail.field) is not None:
+        behind = syntax.tail.syntax()
+        words.append(syntax.tail.word.encode())
+        words += words_of(behind, getattr(command, syntax.tail.field))[len(behind.words) :]
     return words
 
 
@@ -337,6 +436,16 @@ def choice(*allowed: str) -> Callable[[str], str]:
     return read
 
 
+def _one_of(allowed: Sequence[str], what: str) -> Callable[[str], str]:
+    def check(value: str) -> str:
+        lower = value.lower() if isinstance(value, str) else value
+        if lower not in allowed:
+            raise Invalid(f"{what} is one of {', '.join(allowed)}, not {str(value)[:40]!a}")
+        return lower
+
+    return check
+
+
 NAME = text_kind("name", names.check_name)
 QUEUE = text_kind("name", names.check_queue_name)
 USER = text_kind("name", names.check_user_name)
@@ -351,3 +460,11 @@ UID = integer_kind("n", 0, 2**32 - 2, "a user id")
 PRIORITY = integer_kind("n", 0, names.MAX_PRIORITY, "a priority")
 LEASE = integer_kind("ms", 1, names.MAX_LEASE_MS, "a lease in milliseconds")
 DURATION = integer_kind("ms", 0, names.MAX_DURATION_MS, "a duration in milliseconds")
+LIFETIME = integer_kind("ms", 1, names.MAX_DURATION_MS, "a lifetime in milliseconds")
+TIME = integer_kind("ms", 0, names.MAX_INTEGER, "a time in milliseconds since 1970")
+ID = integer_kind("id", 1, names.MAX_INTEGER, "an id")
+AFTER = integer_kind("id", 0, names.MAX_INTEGER, "an id")
+LIMIT = integer_kind("n", 1, names.MAX_INTEGER, "a limit")
+STATE = text_kind("state", _one_of(STATES, "a state"))
+REASON = text_kind("text", lambda t: names.check_text(t, names.MAX_REASON_LENGTH, "reason"))
+MATCH = text_kind("text", lambda t: names.check_text(t, names.MAX_MATCH_LENGTH, "text to match"))

@@ -22,3 +22,12 @@ class Request(NamedTuple):
 
     principal: Principal
     command: Any
+
+
+class Unfinished(NamedTuple):
+    """The outcome of a command that goes in slices: executing ``command`` goes on with it.
+
+    So that a million deletes hold nobody up, other commands run in between.
+    """
+
+    command: Any

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Final, NamedTuple
+from typing import Any, Final, NamedTuple
 
+from ..errors import Invalid
 from .grammar import (
     CONTENT_TYPE,
     COUNT,
@@ -11,8 +12,11 @@ from .grammar import (
     HEADERS,
     KEY,
     LEASE,
+    LIFETIME,
     PRIORITY,
+    TIME,
     Option,
+    exclusive,
 )
 
 
@@ -28,9 +32,37 @@ class Sent(NamedTuple):
     duplicate: bool
 
 
+class SentMany(NamedTuple):
+    """The answer to many sends in one command, with a key.
+
+    Attributes:
+        ids: of the messages, in their order; the first ones' if these were duplicates.
+        duplicate: whether the key was known, and nothing stored.
+    """
+
+    ids: tuple[int, ...]
+    duplicate: bool
+
+
+def check_send(command: Any) -> None:
+    """Refuse a send or publication whose options contradict each other."""
+    exclusive(command, "delay_ms", "at_ms")
+    if command.ttl_ms is not None and command.ttl_ms <= command.delay_ms:
+        raise Invalid("a message that lives no longer than its delay is never delivered")
+    if command.key is None and command.key_ttl_ms != command._field_defaults["key_ttl_ms"]:
+        raise Invalid("the time a key is remembered was given without a key")
+
+
+def check_pull(command: Any) -> None:
+    """Refuse a pull whose options contradict each other."""
+    exclusive(command, "lease_ms", "no_ack")
+
+
 SEND_OPTIONS: Final = (
     Option("PRIORITY", "priority", PRIORITY, "0 to 9, higher first (default 4)"),
     Option("DELAY", "delay_ms", DURATION, "not delivered before so long from now"),
+    Option("AT", "at_ms", TIME, "not delivered before that time; not with DELAY"),
+    Option("TTL", "ttl_ms", LIFETIME, "expires so long from now, unless leased by then"),
     Option("KEY", "key", KEY, "send once: a second send with this key stores nothing"),
     Option("KEYTTL", "key_ttl_ms", DURATION, "how long the key is remembered (default 24 h)"),
     Option("TYPE", "content_type", CONTENT_TYPE, "the content type"),

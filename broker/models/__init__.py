@@ -6,7 +6,7 @@ they stand (a test compares both down to the SQL of each index).
 
 from .base import Base
 from .channels import Channel, Subscription
-from .messages import Delivery, IdempotencyKey, Message, Publication
+from .messages import DeadDelivery, Delivery, IdempotencyKey, Message, Publication
 from .queues import Queue, Removal
 from .sequences import Sequence
 from .users import User
@@ -14,6 +14,7 @@ from .users import User
 __all__ = [
     "Base",
     "Channel",
+    "DeadDelivery",
     "Delivery",
     "IdempotencyKey",
     "Message",

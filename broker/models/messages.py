@@ -10,7 +10,7 @@ the deliveries. The handlers keep the two in step, and a test counts orphans.
 
 from __future__ import annotations
 
-from sqlalchemy import Index, LargeBinary, String, Text
+from sqlalchemy import Index, LargeBinary, String, Text, and_
 from sqlalchemy.orm import Mapped, mapped_column
 
 from .base import PREFIX, Base, Big, BigInt, Id, Time
@@ -37,10 +37,12 @@ class Delivery(Base):
     """One message waiting in one queue.
 
     Its state is in two columns: *ready* has no ``due_at``, *leased* has it and
-    ``leased_by``, *delayed* has it alone. ``rank`` is 9 - priority, so that no
-    index needs DESC. ``generation`` rises with each lease and is half of the
-    receipt; ``attempts`` is what people count, and a release takes it back.
-    ``ready_at`` is when it first became ready, NULL before.
+    ``leased_by``, *delayed* has it alone; each state has an index of its own.
+    ``rank`` is 9 - priority, so that no index needs DESC. ``generation`` rises with
+    each lease and is half of the receipt; ``attempts`` is what people count, and a
+    release takes it back. ``ready_at`` is when it first became ready, NULL before.
+    ``expires_at`` is NULL where it lives for ever. ``failures`` (the last few) and
+    ``died`` (in a dead-letter queue, where it comes from) are JSON or NULL.
     """
 
     __tablename__ = f"{PREFIX}deliveries"
@@ -55,25 +57,70 @@ class Delivery(Base):
     ready_at: Mapped[int | None] = mapped_column(BigInt)
     due_at: Mapped[int | None] = mapped_column(BigInt)
     leased_by: Mapped[int | None] = mapped_column(BigInt)
+    expires_at: Mapped[int | None] = mapped_column(BigInt)
+    failures: Mapped[str | None] = mapped_column(Text)
+    died: Mapped[str | None] = mapped_column(Text)
 
 
-#: A claim walks this one and meets nothing but what it may take.
+_READY = Delivery.due_at.is_(None)
+_DELAYED = and_(Delivery.due_at.is_not(None), Delivery.leased_by.is_(None))
+_LEASED = Delivery.leased_by.is_not(None)
+_EXPIRING = and_(Delivery.expires_at.is_not(None), Delivery.leased_by.is_(None))
+#: A claim walks this one and meets nothing but what it may take; only what has
+#: expired and is not yet removed is passed over, without a look at its row.
 Index(
     "ix_broker_deliveries_ready",
     Delivery.queue_id,
     Delivery.rank,
     Delivery.id,
-    sqlite_where=Delivery.due_at.is_(None),
-    postgresql_where=Delivery.due_at.is_(None),
+    Delivery.expires_at,
+    sqlite_where=_READY,
+    postgresql_where=_READY,
 )
-#: What is leased or delayed, by the queue and the time at which that ends.
+#: What is delayed or leased, by the queue and the time at which that ends.
 Index(
-    "ix_broker_deliveries_due",
+    "ix_broker_deliveries_delayed",
     Delivery.queue_id,
     Delivery.due_at,
-    sqlite_where=Delivery.due_at.is_not(None),
-    postgresql_where=Delivery.due_at.is_not(None),
+    sqlite_where=_DELAYED,
+    postgresql_where=_DELAYED,
 )
+Index(
+    "ix_broker_deliveries_leased",
+    Delivery.queue_id,
+    Delivery.due_at,
+    sqlite_where=_LEASED,
+    postgresql_where=_LEASED,
+)
+#: What may expire, of all queues; a lease in progress finishes.
+Index(
+    "ix_broker_deliveries_expiring",
+    Delivery.expires_at,
+    sqlite_where=_EXPIRING,
+    postgresql_where=_EXPIRING,
+)
+
+
+class DeadDelivery(Base):
+    """A delivery that died: out of the way, but with its queue.
+
+    It keeps its id, so that a retry puts it back at its old place.
+    """
+
+    __tablename__ = f"{PREFIX}dead_deliveries"
+    __table_args__ = (Index(None, "queue_id", "id"),)
+
+    id: Mapped[Id]
+    queue_id: Mapped[Big]
+    message_id: Mapped[Big]
+    rank: Mapped[Big]
+    size: Mapped[Big]
+    attempts: Mapped[Big]
+    generation: Mapped[Big]
+    failures: Mapped[str | None] = mapped_column(Text)
+    died: Mapped[str | None] = mapped_column(Text)
+    dead_at: Mapped[Time]
+    reason: Mapped[str] = mapped_column(Text)
 
 
 class Publication(Base):
@@ -98,3 +145,5 @@ class IdempotencyKey(Base):
     key: Mapped[str] = mapped_column(String(255), primary_key=True)
     message_id: Mapped[Big]
     expires_at: Mapped[int] = mapped_column(BigInt, index=True)
+    #: How many messages were sent with it, of ids that follow each other.
+    count: Mapped[Big]

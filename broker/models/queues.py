@@ -29,13 +29,48 @@ class Queue(Base):
     leased: Mapped[Big]
     dead: Mapped[Big]
     bytes: Mapped[Big]
+    #: How many it has lost: expired, or it was full.
+    dropped: Mapped[Big]
+    sends_paused: Mapped[bool]
+    pulls_paused: Mapped[bool]
+    # The settings, as broker.commands.settings reads them.
+    max_attempts: Mapped[Big]
+    #: A name, not a reference: it may come and go.
+    dead_letter: Mapped[str | None] = mapped_column(String(128))
+    backoff: Mapped[str | None] = mapped_column(String(64))
+    ttl: Mapped[Big]
+    on_expire: Mapped[str] = mapped_column(String(16))
+    max_messages: Mapped[Big]
+    max_bytes: Mapped[Big]
+    on_full: Mapped[str] = mapped_column(String(16))
+    expire_idle: Mapped[Big]
+    #: When it ends unless somebody pulls from it; only with ``expire_idle``.
+    idle_at: Mapped[int | None] = mapped_column(BigInt)
+    #: Whether a publication must look at its limits, its lifetime or its pause, so
+    #: that the fan-out to a channel where none has any costs nothing for them.
+    is_limited: Mapped[bool]
 
 
+#: The subscriptions of a channel, and those among them that have limits.
 Index(
-    None,
+    "ix_broker_queues_channel",
     Queue.channel_id,
+    Queue.is_limited,
     sqlite_where=Queue.channel_id.is_not(None),
     postgresql_where=Queue.channel_id.is_not(None),
+)
+Index(
+    None,
+    Queue.idle_at,
+    sqlite_where=Queue.idle_at.is_not(None),
+    postgresql_where=Queue.idle_at.is_not(None),
+)
+#: A claim finds the queues whose dead come to its own.
+Index(
+    None,
+    Queue.dead_letter,
+    sqlite_where=Queue.dead_letter.is_not(None),
+    postgresql_where=Queue.dead_letter.is_not(None),
 )
 
 

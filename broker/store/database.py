@@ -28,6 +28,9 @@ class Database:
     def __init__(self, path: str, limits: Limits) -> None:
         self.path = path
         self.limits = limits
+        #: See :class:`~.transaction.Transaction`; set by a server once it has ended the
+        #: leases that its predecessor has left.
+        self.has_consumers = False
         self._dialect = SQLiteDialect(path)
         self._engine = self._dialect.create_engine()
         self._connection: Connection | None = None
@@ -103,7 +106,10 @@ class Database:
         if connection is None:
             raise AssertionError("the database is not open")
         with self.errors(), _rolled_back(connection), connection.begin():
-            tx = Transaction(connection, self._dialect.name, self.path, now, self.limits)
+            tx = Transaction(
+                connection, self._dialect.name, self.path, now, self.limits,
+                has_consumers=self.has_consumers,
+            )  # fmt: skip
             try:
                 yield tx
                 tx.flush()

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import os
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any, NamedTuple
 
 from sqlalchemy import Connection
@@ -31,6 +32,23 @@ class QueueRow(NamedTuple):
     leased: int
     dead: int
     bytes: int
+    sends_paused: bool
+    pulls_paused: bool
+    max_attempts: int
+    dead_letter: str | None
+    backoff: str | None
+    ttl: int
+    on_expire: str
+    max_messages: int
+    max_bytes: int
+    on_full: str
+    expire_idle: int
+    idle_at: int | None
+
+    @property
+    def held(self) -> int:
+        """How many deliveries it holds, in whatever state."""
+        return self.ready + self.delayed + self.leased + self.dead
 
 
 class Limits(NamedTuple):
@@ -42,10 +60,19 @@ class Limits(NamedTuple):
 class CounterChanges:
     """Changes to the counters of a queue that are still to be written."""
 
-    __slots__ = ("bytes", "dead", "delayed", "leased", "ready")
+    __slots__ = ("bytes", "dead", "delayed", "dropped", "leased", "ready")
 
     def __init__(self) -> None:
-        self.ready = self.delayed = self.leased = self.dead = self.bytes = 0
+        self.ready = self.delayed = self.leased = self.dead = self.bytes = self.dropped = 0
+
+    @property
+    def held(self) -> int:
+        """How many deliveries more it holds, in whatever state."""
+        return self.ready + self.delayed + self.leased + self.dead
+
+    def row(self, key: int) -> tuple[int, ...]:
+        """Return the parameters of the statement that adds these changes."""
+        return self.ready, self.delayed, self.leased, self.dead, self.bytes, self.dropped, key
 
 
 class Transaction:
@@ -55,29 +82,42 @@ class Transaction:
         connection: SQLAlchemy's, for whatever is not hot.
         now: milliseconds since 1970, UTC, the same for the whole transaction.
         limits: what the broker allows.
+        has_consumers: whether leases that live as long as a connection can be alive:
+            only in the server that gave them.
         woken_queues: how many deliveries became ready, by the queue's name; for a
             queue that is gone, more than can wait for it.
         woken_channels: the same for each subscription of a channel, by its name.
         due: the earliest time at which something falls due, by the queue's name, as
             far as this transaction has set or looked up such times.
         channels_due: the same for all subscriptions of a channel, by its name.
-        key_expires_at: when the first key it has stored is forgotten, or None.
+        clean_up_at: the earliest time at which something it has stored is to be taken
+            away again, or None.
         left_to_clean_up: whether it has left deliveries of deleted queues behind.
+        ended: ids of deliveries whose lease it has ended otherwise than by a receipt.
         changed_users: ids of users whose password changed or who were deleted.
     """
 
     def __init__(
-        self, connection: Connection, dialect: str, path: str, now: int, limits: Limits
+        self,
+        connection: Connection,
+        dialect: str,
+        path: str,
+        now: int,
+        limits: Limits,
+        *,
+        has_consumers: bool,
     ) -> None:
         self.connection = connection
         self.now = now
         self.limits = limits
+        self.has_consumers = has_consumers
         self.woken_queues: Counter[str] = Counter()
         self.woken_channels: Counter[str] = Counter()
         self.due: dict[str, int] = {}
         self.channels_due: dict[str, int] = {}
-        self.key_expires_at: int | None = None
+        self.clean_up_at: int | None = None
         self.left_to_clean_up = False
+        self.ended: set[int] = set()
         self.changed_users: set[int] = set()
         self._dialect = dialect
         self._path = path
@@ -88,6 +128,7 @@ class Transaction:
         self._names: dict[int, str] = {}
         self._counters: dict[int, CounterChanges] = {}
         self._channel_counters: dict[int, CounterChanges] = {}
+        self._users: dict[int, str] = {}
 
     def close(self) -> None:
         """Let go of the cursor, in the thread that ran its statements.
@@ -125,6 +166,35 @@ class Transaction:
         """Run a statement once for each row of parameters."""
         self._cursor.executemany(statement.sql(self._dialect), rows)
 
+    @contextmanager
+    def savepoint(self) -> Iterator[None]:
+        """Undo what the body has done, in the database and in here, if it raises.
+
+        What was owed before it is written first, what it owes is written at its end.
+        """
+        self.flush()
+        told = (
+            self.woken_queues.copy(), self.woken_channels.copy(), self.due.copy(),
+            self.channels_due.copy(), self.clean_up_at, self.left_to_clean_up,
+            self.ended.copy(), self.changed_users.copy(),
+        )  # fmt: skip
+        self._cursor.execute("SAVEPOINT broker")
+        try:
+            yield
+            self.flush()
+        except BaseException:
+            self._cursor.execute("ROLLBACK TO broker")
+            self._cursor.execute("RELEASE broker")
+            self._counters.clear()
+            self._channel_counters.clear()
+            self._forget()
+            (
+                self.woken_queues, self.woken_channels, self.due, self.channels_due,
+                self.clean_up_at, self.left_to_clean_up, self.ended, self.changed_users,
+            ) = told  # fmt: skip
+            raise
+        self._cursor.execute("RELEASE broker")
+
     # --- room ---
 
     def check_room(self) -> None:
@@ -155,6 +225,16 @@ class Transaction:
         last = int(self.one(sql.ALLOCATE, (count, ID_SEQUENCE))[0])
         return last - count + 1
 
+    # --- users ---
+
+    def user_name(self, user_id: int) -> str:
+        """Return the name of a user, or what stands for one who is no more."""
+        name = self._users.get(user_id)
+        if name is None:
+            row = self.one(sql.FIND_USER_NAME, (user_id,))
+            name = self._users[user_id] = str(row[0]) if row else f"user {user_id}"
+        return name
+
     # --- queues and their counters ---
 
     def find_queue(self, name: str) -> QueueRow | None:
@@ -182,8 +262,6 @@ class Transaction:
     def forget_queues(self) -> None:
         """Write what is owed and read queues afresh: some were created, changed or deleted."""
         self.flush()
-        self._queues.clear()
-        self._names.clear()
 
     def counters(self, queue_id: int) -> CounterChanges:
         """Return the changes to a queue's counters, to be added to."""
@@ -207,6 +285,11 @@ class Transaction:
         """Note that something in every subscription of a channel falls due at ``time``."""
         self.channels_due[channel] = min(time, self.channels_due.get(channel, time))
 
+    def to_clean_up(self, time: int | None) -> None:
+        """Note that something is to be taken away at ``time``."""
+        if time is not None and (self.clean_up_at is None or time < self.clean_up_at):
+            self.clean_up_at = time
+
     def flush(self) -> None:
         """Write the counters; called before they are read, and before the commit."""
         owed = (
@@ -215,13 +298,10 @@ class Transaction:
         )
         for statement, counters in owed:
             if counters:
-                self.run_many(
-                    statement,
-                    [
-                        (c.ready, c.delayed, c.leased, c.dead, c.bytes, key)
-                        for key, c in counters.items()
-                    ],
-                )
+                self.run_many(statement, [c.row(key) for key, c in counters.items()])
                 counters.clear()
+        self._forget()
+
+    def _forget(self) -> None:
         self._queues.clear()
         self._names.clear()

@@ -6,15 +6,16 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from broker import names
 from broker.commands import grammar
 from broker.commands.channel import ChannelCreate, ChannelPublish, ChannelPull
+from broker.commands.delivery import STATES
 from broker.commands.grammar import Argument, Option, Syntax, check, parse, words_of
 from broker.commands.message import MessageAck, MessageNack
-from broker.commands.queue import QueueCreate, QueueDelete, QueuePull, QueueSend
+from broker.commands.queue import QueueCreate, QueueDelete, QueuePull, QueuePurge, QueueSend
 from broker.commands.table import all_syntaxes, syntax_of
 from broker.commands.user import UserCreate
 from broker.errors import Invalid, TooBig
@@ -42,8 +43,28 @@ VALUES: dict[int, st.SearchStrategy[Any]] = {
     id(grammar.PRIORITY): st.integers(0, 9),
     id(grammar.LEASE): st.integers(1, names.MAX_LEASE_MS),
     id(grammar.DURATION): st.integers(0, names.MAX_DURATION_MS),
+    id(grammar.LIFETIME): st.integers(1, names.MAX_DURATION_MS),
+    id(grammar.TIME): st.integers(0, names.MAX_INTEGER),
+    id(grammar.ID): st.integers(1, names.MAX_INTEGER),
+    id(grammar.AFTER): st.integers(0, names.MAX_INTEGER),
+    id(grammar.LIMIT): st.integers(1, names.MAX_INTEGER),
+    id(grammar.STATE): st.sampled_from(STATES),
+    id(grammar.REASON): texts,
+    id(grammar.MATCH): texts,
 }  # fmt: skip
-SETTINGS = {"publish": st.sampled_from(["subscribers", "anyone"])}
+durations = st.integers(1, names.MAX_DURATION_MS).map(names.format_duration)
+SETTINGS = {
+    "publish": st.sampled_from(["subscribers", "anyone"]),
+    "max_attempts": st.integers(0, 1_000_000).map(str),
+    "dead_letter": name_texts,
+    "backoff": st.sampled_from(["1s,2,10m", "500ms,1.5,1h"]),
+    "ttl": durations,
+    "on_expire": st.sampled_from(["drop", "dead"]),
+    "max_messages": st.integers(0, 2**53).map(str),
+    "max_bytes": st.sampled_from(["0", "1000", "64K", "2G"]),
+    "on_full": st.sampled_from(["reject", "drop-oldest"]),
+    "expire_idle": durations,
+}
 
 
 def of_argument(argument: Argument) -> st.SearchStrategy[Any]:
@@ -65,14 +86,22 @@ def commands(draw: st.DrawFn, syntax: Syntax) -> Any:
     if syntax.settings:
         chosen = draw(st.sets(st.sampled_from([s.name for s in syntax.settings])))
         values["settings"] = tuple((name, draw(SETTINGS[name])) for name in sorted(chosen))
-    return syntax.command(**values)
+    if syntax.tail is not None and draw(st.booleans()):
+        values[syntax.tail.field] = draw(commands(syntax.tail.syntax()))
+    command = syntax.command(**values)
+    try:
+        check(syntax, command)
+    except Invalid:
+        # Each field is allowed: together they contradict each other.
+        assert syntax.rule is not None
+        assume(False)
+    return command
 
 
 @pytest.mark.parametrize("syntax", SYNTAXES, ids=lambda s: "-".join(s.words))
 @given(data=st.data())
 def test_what_is_spelled_is_read_back(syntax: Syntax, data: st.DataObject) -> None:
     command = data.draw(commands(syntax))
-    check(syntax, command)
     words = words_of(syntax, command)
     lead = len(syntax.words)
     assert words[:lead] == [word.encode() for word in syntax.words]
@@ -111,6 +140,10 @@ def test_every_field_is_spelled_and_every_option_may_be_left_out(syntax: Syntax)
     spelled = {a.field for a in syntax.arguments} | {o.field for o in syntax.options}
     if syntax.settings:
         spelled.add("settings")
+    if syntax.tail is not None:
+        spelled.add(syntax.tail.field)
+    assert not spelled & set(syntax.progress)
+    spelled |= set(syntax.progress)
     assert spelled == set(getattr(syntax.command, "_fields", ()))
     defaults = getattr(syntax.command, "_field_defaults", {})
     assert {o.field for o in syntax.options} <= set(defaults)
@@ -160,6 +193,42 @@ def refusal(words: str) -> str:
         ("USER CREATE default", "reserved"),
         ("USER CREATE u UID 4294967295", "from 0 to 4294967294"),
         ("STATUS now", "unknown option"),
+        ("QUEUE SEND q x DELAY -1", "from 0 to"),
+        ("QUEUE SEND q x DELAY 5 AT 5", "delay and at exclude each other"),
+        ("QUEUE SEND q x AT soon", "not a whole number"),
+        ("QUEUE SEND q x TTL 0", "from 1 to"),
+        ("QUEUE SEND q x TTL 5 DELAY 5", "never delivered"),
+        ("QUEUE SEND q x KEYTTL 5", "without a key"),
+        ("QUEUE SENDMANY q 0", "1 to 1000 of body"),
+        ("QUEUE SENDMANY q 1001", "1 to 1000 of body"),
+        ("QUEUE SENDMANY q two x y", "not a whole number"),
+        ("QUEUE SENDMANY q 3 x y", "3 of body announced, and fewer came"),
+        ("QUEUE SENDMANY q 1 x y", "unknown option"),
+        ("QUEUE PULL q LEASE 5 NOACK", "lease and no ack exclude each other"),
+        ("QUEUE PEEK q STATE sleeping", "ready, delayed, leased, dead"),
+        ("QUEUE PAUSE q SENDS PULLS", "exclude each other"),
+        ("QUEUE CONSUME q PREFETCH 0", "from 1 to 1000"),
+        ("QUEUE CREATE q ttl=soon", "write 500ms, 30s, 10m, 2h or 7d"),
+        ("QUEUE CREATE q max_attempts=-1", "from 0 to 1000000"),
+        ("QUEUE CREATE q max_bytes=10MB", "write a number of bytes, 64K, 10M or 2G"),
+        ("QUEUE CREATE q on_full=drop", "reject, drop-oldest"),
+        ("QUEUE CREATE q backoff=1s", "base,factor,ceiling"),
+        ("QUEUE CREATE q backoff=1s,0.5,1m", "factor is a number from 1 to 100"),
+        ("QUEUE CREATE q backoff=1h,2,1m", "not over its ceiling"),
+        ("QUEUE CREATE q backoff=0,2,1m", "over 0"),
+        ("QUEUE CREATE q dead_letter=c@alice", "is a subscription"),
+        ("QUEUE CREATE q expire_idle=1h", "unknown setting"),
+        ("QUEUE CREATE q max_mesages=1", "did you mean max_messages?"),
+        ("MESSAGE NACK 1.1 DELAY 0 DEAD", "delay and dead exclude each other"),
+        ("MESSAGE NACK 1.1 UNCOUNTED DEAD", "uncounted and dead exclude each other"),
+        ("MESSAGE NACK 1.1 UNCOUNTED REASON x", "has no reason"),
+        ("MESSAGE ACK 1.1 SEND", "wrong number of arguments: QUEUE SEND"),
+        ("MESSAGE SHOW 0", "from 1 to"),
+        ("MESSAGE MOVE q x r", "not a whole number"),
+        ("DEAD RETRY q", "one by its id, or all"),
+        ("DEAD RETRY q ID 1 ALL", "one by its id, or all"),
+        ("DEAD DROP q ID 1 LIMIT 1", "not from one by its id"),
+        ("DEAD LIST q LIMIT 0", "from 1 to 1000"),
     ],
 )
 def test_a_refusal_says_what_is_wrong(words: str, said: str) -> None:
@@ -218,6 +287,10 @@ def test_a_body_that_looks_like_an_option_is_a_body() -> None:
         QueueDelete("a@b@c@d"),
         MessageAck(()),
         MessageAck(("1.1",) * (names.MAX_REPEATED + 1)),
+        QueueSend("q", b"", at_ms=1.5),  # type: ignore[arg-type]
+        QueueSend("q", b"", ttl_ms=0),
+        QueuePurge("q", last_id=5),
+        MessageAck(("1.1",), QueueSend("q", "text")),  # type: ignore[arg-type]
         UserCreate("u", password=""),
         UserCreate("u", password=5),  # type: ignore[arg-type]
         UserCreate("u", uid=True),

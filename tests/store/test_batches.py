@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from sqlalchemy.exc import IntegrityError
 from stores import Store
 
+from broker.commands.atomic import Atomic
 from broker.commands.channel import (
     ChannelCreate,
     ChannelDelete,
@@ -23,17 +24,33 @@ from broker.commands.channel import (
     ChannelSubscribe,
     ChannelUnsubscribe,
 )
-from broker.commands.message import Message, MessageAck, MessageExtend, MessageNack
+from broker.commands.dead import Dead, DeadDrop, DeadList, DeadRetry, DeadShow
+from broker.commands.delivery import STATES, Message, Peeked, Whereabouts
+from broker.commands.message import (
+    MessageAck,
+    MessageDelete,
+    MessageExtend,
+    MessageMove,
+    MessageNack,
+    MessageRelease,
+    MessageShow,
+)
 from broker.commands.queue import (
     QueueCreate,
     QueueDelete,
     QueueList,
+    QueuePause,
+    QueuePeek,
     QueuePull,
+    QueuePurge,
+    QueueResume,
     QueueSend,
+    QueueSendMany,
+    QueueSet,
     QueueShow,
 )
 from broker.commands.request import Request
-from broker.commands.sending import Sent
+from broker.commands.sending import Sent, SentMany
 from broker.commands.user import UserDelete
 from broker.errors import BrokerError, Unavailable
 from broker.store import dialect
@@ -49,20 +66,60 @@ COUNTS = st.sampled_from([None, 1, 3])
 RECEIPTS = 5
 
 
+RECEIPT_LISTS = st.lists(st.integers(0, RECEIPTS), min_size=1, max_size=3)
+#: Those of the messages that :func:`prepared` sends, and some around them.
+IDS = st.integers(5, 25)
+SETTINGS = st.lists(
+    st.sampled_from(
+        [
+            ("max_messages", "7"), ("max_bytes", "12"), ("on_full", "drop-oldest"), ("ttl", "2ms"),
+            ("on_expire", "dead"), ("dead_letter", "b"), ("max_attempts", "1"),
+            ("backoff", "1ms,2,3ms"),
+        ]
+    ),
+    max_size=3,
+    unique_by=lambda setting: setting[0],
+).map(tuple)  # fmt: skip
+
+
 def drawn(command: Any, *fields: st.SearchStrategy[Any]) -> st.SearchStrategy[Any]:
     """Return commands with drawn first fields and the rest as it is by default."""
     return st.tuples(*fields).map(lambda values: command(*values))
 
 
+ATOMIC_PARTS: st.SearchStrategy[Any] = st.one_of(
+    drawn(QueueSend, QUEUES, BODIES, st.sampled_from([4, 9]), DELAYS, KEYS),
+    drawn(ChannelPublish, CHANNELS, BODIES, st.just(4), DELAYS, KEYS),
+    drawn(MessageAck, RECEIPT_LISTS),
+)
 COMMANDS: st.SearchStrategy[Any] = st.one_of(
     drawn(QueueSend, QUEUES, BODIES, st.sampled_from([4, 9]), DELAYS, KEYS),
     drawn(QueuePull, QUEUES, COUNTS, st.just(0), st.sampled_from([1, 30_000]), st.booleans()),
     drawn(ChannelPublish, CHANNELS, BODIES, st.just(4), DELAYS, KEYS),
     drawn(ChannelPull, CHANNELS, st.sampled_from([None, "two"]), COUNTS),
-    drawn(MessageAck, st.lists(st.integers(0, RECEIPTS), min_size=1, max_size=3)),
-    drawn(MessageNack, st.lists(st.integers(0, RECEIPTS), min_size=1, max_size=3), DELAYS),
+    drawn(MessageAck, RECEIPT_LISTS),
+    drawn(MessageNack, RECEIPT_LISTS, st.sampled_from([None, 0, 5])),
+    drawn(MessageNack, RECEIPT_LISTS, st.just(None), st.just(False), st.just(True)),
     drawn(MessageExtend, st.integers(0, RECEIPTS), st.just(70)),
-    drawn(QueueCreate, QUEUES.filter(lambda name: "@" not in name), st.booleans()),
+    drawn(QueueCreate, QUEUES.filter(lambda name: "@" not in name), SETTINGS, st.booleans()),
+    drawn(QueueSet, QUEUES, SETTINGS),
+    drawn(
+        QueueSendMany, QUEUES, st.lists(BODIES, min_size=1, max_size=3), st.just(4), DELAYS, KEYS
+    ),
+    drawn(QueuePeek, QUEUES, COUNTS, st.sampled_from(STATES)),
+    drawn(QueuePurge, QUEUES),
+    drawn(QueuePause, QUEUES, st.booleans()),
+    drawn(QueueResume, QUEUES),
+    drawn(MessageShow, IDS),
+    drawn(MessageDelete, QUEUES, IDS),
+    drawn(MessageRelease, QUEUES, IDS),
+    drawn(MessageMove, QUEUES, IDS, QUEUES),
+    drawn(DeadList, QUEUES, st.sampled_from([None, "1"])),
+    drawn(DeadShow, QUEUES, IDS),
+    drawn(DeadRetry, QUEUES, st.just(None), st.just(True), st.sampled_from([None, "1"])),
+    drawn(DeadDrop, QUEUES, IDS),
+    drawn(lambda *parts: Atomic(parts), ATOMIC_PARTS, ATOMIC_PARTS),
+    drawn(MessageAck, RECEIPT_LISTS, ATOMIC_PARTS.filter(lambda part: type(part) is QueueSend)),
     drawn(QueueDelete, QUEUES, st.booleans(), st.booleans()),
     drawn(QueueShow, QUEUES),
     drawn(QueueList, st.booleans()),
@@ -73,6 +130,16 @@ COMMANDS: st.SearchStrategy[Any] = st.one_of(
     drawn(ChannelSubscribe, CHANNELS, st.sampled_from([None, "two"])),
     drawn(ChannelUnsubscribe, CHANNELS, st.sampled_from([None, "two"])),
     drawn(UserDelete, st.just("bob"), st.sampled_from([None, "alice"])),
+)
+#: These answer a number, not an id.
+COUNTING = (
+    QueueDelete,
+    ChannelDelete,
+    ChannelUnsubscribe,
+    QueuePurge,
+    DeadRetry,
+    DeadDrop,
+    UserDelete,
 )
 HISTORIES = st.lists(
     st.tuples(st.sampled_from(["alice", "bob", "admin"]), COMMANDS, st.integers(1, 3)),
@@ -94,6 +161,10 @@ def prepared(path: Path) -> tuple[Store, list[str]]:
     store.run(QueueSend("a", b"later", delay_ms=5))
     store.run(ChannelPublish("c", b"news"))
     store.run(ChannelPublish("c", b"more"))
+    for body in (b"d1", b"d2"):
+        store.run(QueueSend("a", body, priority=9))
+        (doomed,) = store.run(QueuePull("a"))
+        store.run(MessageNack((str(doomed.receipt),), dead=True, reason="for the test"))
     pulled = [
         *store.run(QueuePull("a", 2)),
         *store.run(QueuePull("a", 1, lease_ms=3)),
@@ -106,6 +177,8 @@ def prepared(path: Path) -> tuple[Store, list[str]]:
 
 def with_receipts(command: Any, receipts: list[str]) -> Any:
     """Return a drawn command with receipts in the place of their numbers."""
+    if isinstance(command, Atomic):
+        return Atomic(tuple(with_receipts(part, receipts) for part in command.commands))
     if isinstance(command, MessageAck | MessageNack):
         return command._replace(receipts=tuple(receipts[int(n)] for n in command.receipts))
     if isinstance(command, MessageExtend):
@@ -119,20 +192,24 @@ def comparable(outcome: Any, ids: bool = False) -> Any:
         return outcome.code, outcome.message
     if isinstance(outcome, Message):
         return outcome._replace(id=0, receipt=None if outcome.receipt is None else "")
-    if isinstance(outcome, Sent):
+    if isinstance(outcome, Peeked | Whereabouts | Dead | Sent):
         return outcome._replace(id=0)
+    if isinstance(outcome, SentMany):
+        return len(outcome.ids), outcome.duplicate
     if isinstance(outcome, tuple) and not hasattr(outcome, "_fields"):
-        return tuple(comparable(item) for item in outcome)
-    return "id" if ids else outcome
+        return tuple(comparable(item, ids) for item in outcome)
+    return "id" if ids and isinstance(outcome, int) else outcome
 
 
-@settings(max_examples=60)
-@given(history=HISTORIES)
-def test_a_batch_gives_what_its_commands_give_one_by_one(history: list[Any]) -> None:
+@settings(max_examples=150)
+@given(history=HISTORIES, initial=SETTINGS)
+def test_a_batch_gives_what_its_commands_give_one_by_one(history: list[Any], initial: Any) -> None:
     with tempfile.TemporaryDirectory() as folder:
         results = []
         for together in (True, False):
             store, receipts = prepared(Path(folder) / f"{together}.db")
+            for queue in ("a", "c@alice"):
+                store.run(QueueSet(queue, initial))
             requests = [
                 (getattr(store, user), with_receipts(command, receipts))
                 for user, command, times in history
@@ -144,7 +221,7 @@ def test_a_batch_gives_what_its_commands_give_one_by_one(history: list[Any]) -> 
                 outcomes = [store.batch(request)[0] for request in requests]
             results.append(
                 [
-                    comparable(outcome, ids=isinstance(command, QueueSend | ChannelPublish))
+                    comparable(outcome, ids=not isinstance(command, COUNTING))
                     for outcome, (_, command) in zip(outcomes, requests, strict=True)
                 ]
             )

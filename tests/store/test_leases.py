@@ -9,7 +9,8 @@ from stores import Store
 
 from broker import names
 from broker.commands.channel import ChannelCreate, ChannelPublish, ChannelPull, ChannelSubscribe
-from broker.commands.message import Message, MessageAck, MessageExtend, MessageNack
+from broker.commands.delivery import Message
+from broker.commands.message import MessageAck, MessageExtend, MessageNack
 from broker.commands.queue import QueueCreate, QueuePull, QueueSend, QueueShow
 from broker.errors import Denied, Stale
 

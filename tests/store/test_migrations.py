@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import re
 import signal
 import sqlite3
 import subprocess
@@ -13,7 +12,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
-from stores import Store
+from stores import Store, schema_of
 from support import environment
 
 from broker.commands.queue import QueueCreate, QueueSend, QueueShow
@@ -44,19 +43,12 @@ def writing(path: Path) -> Iterator[sqlite3.Connection]:
     connection.close()
 
 
-def statements_of(path: Path) -> list[tuple[str, str]]:
-    """Return the SQL of every table and index, Alembic's own too."""
-    with writing(path) as connection:
-        rows = connection.execute("SELECT name, sql FROM sqlite_master WHERE sql IS NOT NULL")
-        return sorted((name, re.sub(r"\s*([(),])\s*|\s+", r"\1 ", sql)) for name, sql in rows)
-
-
 def test_alembic_upgrades_an_empty_place_to_what_the_program_makes(tmp_path: Path) -> None:
     by_hand, made = tmp_path / "by hand.db", tmp_path / "made.db"
     done = alembic("upgrade", "head", BROKER_URL=str(by_hand))
     assert done.returncode == 0, done.stderr
     Store(made).database.close()
-    assert statements_of(by_hand) == statements_of(made)
+    assert schema_of(by_hand) == schema_of(made)
     assert by_hand.stat().st_mode & 0o777 == 0o600
     checked = alembic("-x", f"url={by_hand}", "check")
     assert (checked.returncode, checked.stdout) == (0, "No new upgrade operations detected.\n")
@@ -156,7 +148,7 @@ def test_a_creation_killed_at_any_statement_is_repeated(tmp_path: Path, statemen
     store.database.close()
     made = tmp_path / "made.db"
     Store(made).database.close()
-    assert statements_of(path) == statements_of(made)
+    assert schema_of(path) == schema_of(made)
 
 
 def opened(path: Path) -> None:

@@ -21,7 +21,7 @@ from broker.commands.channel import (
 from broker.commands.message import MessageAck, MessageExtend, MessageNack
 from broker.commands.queue import QueueCreate, QueueDelete, QueuePull, QueueSend, QueueShow
 from broker.errors import BrokerError
-from broker.store.handlers.removal import clean_up
+from broker.store.handlers.upkeep import clean_up
 
 QUEUES = ["a", "b", "c@alice", "c@bob"]
 queues = st.sampled_from(QUEUES)

@@ -9,6 +9,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from stores import schema_of
 
 from broker.commands.channel import ChannelCreate, ChannelPublish, ChannelPull, ChannelSubscribe
 from broker.commands.message import MessageAck
@@ -22,12 +23,12 @@ from broker.store.handlers import execute, users
 from broker.store.transaction import Limits
 
 #: A later revision that rebuilds a table others refer to: SQLite knows no ALTER for it.
-SECOND_REVISION = """
+NEXT_REVISION = """
 import sqlalchemy as sa
 from alembic import op
 
-revision = "0002"
-down_revision = "0001"
+revision = "0003"
+down_revision = "0002"
 
 
 def upgrade() -> None:
@@ -38,12 +39,8 @@ def upgrade() -> None:
 
 
 def statements_of(path: Path) -> dict[str, str]:
-    """Return the SQL of every table and index, white space folded, but Alembic's own table."""
-    with sqlite3.connect(path) as connection:
-        rows = connection.execute("SELECT name, sql FROM sqlite_master WHERE sql IS NOT NULL")
-        found = {name: " ".join(sql.split()) for name, sql in rows if name != VERSION_TABLE}
-    connection.close()
-    return found
+    """Return the schema without Alembic's own table."""
+    return {name: sql for name, sql in schema_of(path).items() if name != VERSION_TABLE}
 
 
 def rows_of(path: Path) -> dict[str, list[tuple[object, ...]]]:
@@ -93,14 +90,14 @@ def fill(path: Path) -> None:
 
 
 @pytest.fixture
-def second_revision(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[str], None]:
+def next_revision(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[str], None]:
     """Return a function that makes this program one revision newer."""
 
     def install(after: str = "") -> None:
         scripts = tmp_path / "scripts"
         if not scripts.exists():
             shutil.copytree(Path(str(schema.config().get_main_option("script_location"))), scripts)
-        (scripts / "versions" / "0002_second.py").write_text(SECOND_REVISION.format(after=after))
+        (scripts / "versions" / "0003_next.py").write_text(NEXT_REVISION.format(after=after))
         original = schema.config
 
         def config() -> object:
@@ -109,7 +106,7 @@ def second_revision(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable
             return configuration
 
         monkeypatch.setattr(schema, "config", config)
-        monkeypatch.setattr(schema, "HEAD", "0002")
+        monkeypatch.setattr(schema, "HEAD", "0003")
 
     return install
 
@@ -135,11 +132,11 @@ def test_head_is_the_newest_revision() -> None:
     assert scripts.get_heads() == [schema.HEAD]
 
 
-def test_an_upgrade_keeps_every_row(tmp_path: Path, second_revision: Callable[[str], None]) -> None:
+def test_an_upgrade_keeps_every_row(tmp_path: Path, next_revision: Callable[[str], None]) -> None:
     path = tmp_path / "broker.db"
     fill(path)
     before = rows_of(path)
-    second_revision("")
+    next_revision("")
     database = open_database(path, create=False)
     after = rows_of(path)
     assert [row[:-1] for row in after.pop("broker_queues")] == before.pop("broker_queues")
@@ -153,53 +150,53 @@ def test_an_upgrade_keeps_every_row(tmp_path: Path, second_revision: Callable[[s
 
 
 def test_an_upgrade_leaves_a_whole_copy_of_what_was(
-    tmp_path: Path, second_revision: Callable[[str], None]
+    tmp_path: Path, next_revision: Callable[[str], None]
 ) -> None:
     path = tmp_path / "broker.db"
     fill(path)
     before = rows_of(path)
-    second_revision("")
+    next_revision("")
     open_database(path, create=False).close()
-    copy = tmp_path / "broker.db.0001.bak"
+    copy = tmp_path / "broker.db.0002.bak"
     assert rows_of(copy) == before
     assert copy.stat().st_mode & 0o777 == 0o600
 
 
 def test_an_upgrade_that_fails_half_way_leaves_what_was_and_can_be_repeated(
-    tmp_path: Path, second_revision: Callable[[str], None]
+    tmp_path: Path, next_revision: Callable[[str], None]
 ) -> None:
     path = tmp_path / "broker.db"
     fill(path)
     before, statements = rows_of(path), statements_of(path)
-    second_revision("    raise RuntimeError('the lights went out')")
+    next_revision("    raise RuntimeError('the lights went out')")
     with pytest.raises(RuntimeError, match="lights"):
         open_database(path, create=False)
     assert rows_of(path) == before
     assert statements_of(path) == statements
-    second_revision("")
+    next_revision("")
     database = open_database(path, create=False)
     assert len(rows_of(path)["broker_deliveries"]) == len(before["broker_deliveries"])
     database.close()
 
 
 def test_an_upgrade_that_breaks_a_reference_is_undone(
-    tmp_path: Path, second_revision: Callable[[str], None]
+    tmp_path: Path, next_revision: Callable[[str], None]
 ) -> None:
     path = tmp_path / "broker.db"
     fill(path)
     before = rows_of(path)
-    second_revision("    op.execute('DELETE FROM broker_users')")
+    next_revision("    op.execute('DELETE FROM broker_users')")
     with pytest.raises(Invalid, match="broken references"):
         open_database(path, create=False)
     assert rows_of(path) == before
 
 
 def test_foreign_keys_are_on_again_after_an_upgrade(
-    tmp_path: Path, second_revision: Callable[[str], None]
+    tmp_path: Path, next_revision: Callable[[str], None]
 ) -> None:
     path = tmp_path / "broker.db"
     fill(path)
-    second_revision("")
+    next_revision("")
     database = open_database(path, create=False)
     with database.transaction(1) as tx:
         assert tx.connection.exec_driver_sql("PRAGMA foreign_keys").scalar() == 1

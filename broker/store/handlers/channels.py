@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Set
+
 from sqlalchemy import Select, delete, func, insert, select, update
 
 from ...commands.channel import (
@@ -15,8 +17,9 @@ from ...commands.channel import (
     ChannelSubscribe,
     ChannelUnsubscribe,
 )
-from ...commands.grammar import read_settings
+from ...commands.grammar import default_settings, read_settings
 from ...commands.request import Principal
+from ...commands.settings import SUBSCRIPTION_SETTINGS
 from ...errors import BrokerError, Exists
 from ...models import Channel as ChannelModel
 from ...models import Queue, Removal, Subscription, User
@@ -25,9 +28,12 @@ from .. import statements as sql
 from ..transaction import EVERYONE, Transaction
 from .deliveries import missing_subscription
 from .messages import existing_channel
-from .queues import drop_queue, insert_queue, messages_in
+from .queues import apply_settings, drop_queue, insert_queue
 from .registry import handles
-from .rights import check_owns, check_still_exists
+from .rights import check_owns, check_still_exists, existing_queue
+
+#: How many forgotten subscriptions end in one transaction.
+IDLE_SLICE = 100
 
 
 @handles(ChannelCreate)
@@ -38,7 +44,7 @@ def create(tx: Transaction, principal: Principal, command: ChannelCreate) -> Non
         if command.if_missing:
             return
         raise Exists(f"the channel {command.name!r} exists already")
-    settings = {s.name: s.default for s in SETTINGS} | read_settings(SETTINGS, command.settings)
+    settings = default_settings(SETTINGS) | read_settings(SETTINGS, command.settings)
     tx.connection.execute(
         insert(ChannelModel).values(
             id=tx.allocate(),
@@ -124,24 +130,28 @@ def _channels() -> Select[str, str, int, int, str]:
 
 @handles(ChannelSubscribe)
 def subscribe(tx: Transaction, principal: Principal, command: ChannelSubscribe) -> None:
-    """Give the caller a queue of its own on a channel; one it has already stays as it is."""
+    """Give the caller a queue of its own on a channel; one it has already keeps what waits."""
     check_still_exists(tx, principal)
     channel = existing_channel(tx, command.channel)
+    settings = read_settings(SUBSCRIPTION_SETTINGS, command.settings)
     name = subscription_queue(channel.name, principal.name, command.as_name or "")
-    if tx.find_queue(name) is not None:
-        return
-    queue_id = insert_queue(tx, name, principal.id, channel.id)
-    tx.connection.execute(
-        insert(Subscription).values(
-            id=tx.allocate(),
-            channel_id=channel.id,
-            user_id=principal.id,
-            name=command.as_name or "",
-            queue_id=queue_id,
-            created_at=tx.now,
+    queue = tx.find_queue(name)
+    if queue is None:
+        queue_id = insert_queue(tx, name, principal.id, channel.id, {})
+        tx.connection.execute(
+            insert(Subscription).values(
+                id=tx.allocate(),
+                channel_id=channel.id,
+                user_id=principal.id,
+                name=command.as_name or "",
+                queue_id=queue_id,
+                created_at=tx.now,
+            )
         )
-    )
-    _add_subscriptions(tx, channel.id, 1)
+        _add_subscriptions(tx, channel.id, 1)
+        queue = existing_queue(tx, name)
+    if settings:
+        apply_settings(tx, queue, settings)
 
 
 @handles(ChannelUnsubscribe)
@@ -154,7 +164,7 @@ def unsubscribe(tx: Transaction, principal: Principal, command: ChannelUnsubscri
         raise missing_subscription(tx, command.channel, command.as_name)
     drop_queue(tx, queue)
     _add_subscriptions(tx, queue.channel_id, -1)
-    return messages_in(queue)
+    return queue.held
 
 
 def end_subscriptions(tx: Transaction, user_id: int) -> int:
@@ -167,10 +177,32 @@ def end_subscriptions(tx: Transaction, user_id: int) -> int:
     for (queue_id,) in rows:
         queue = tx.find_queue_by_id(queue_id)
         if queue is not None and queue.channel_id is not None:
-            held += messages_in(queue)
+            held += queue.held
             drop_queue(tx, queue)
             _add_subscriptions(tx, queue.channel_id, -1)
     return held
+
+
+def end_idle_subscriptions(tx: Transaction, in_use: Set[str]) -> bool:
+    """End subscriptions that nobody has used for as long as they allow.
+
+    One that has some leased, or that somebody waits for (``in_use``), is in use.
+
+    Returns:
+        Whether there may be more.
+    """
+    rows = tx.all(sql.IDLE, (tx.now, IDLE_SLICE))
+    for (queue_id,) in rows:
+        tx.flush()
+        queue = tx.find_queue_by_id(queue_id)
+        if queue is None or queue.channel_id is None:
+            raise AssertionError("what idles is a subscription's queue")
+        if queue.leased or queue.name in in_use:
+            tx.run(sql.TOUCH, (tx.now + queue.expire_idle, queue_id))
+            continue
+        drop_queue(tx, queue)
+        _add_subscriptions(tx, queue.channel_id, -1)
+    return len(rows) == IDLE_SLICE
 
 
 def _add_subscriptions(tx: Transaction, channel_id: int, change: int) -> None:

@@ -4,23 +4,33 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Set
+from itertools import groupby
+from operator import itemgetter
 from typing import Any, NamedTuple
 
 from ... import names
 from ...commands.channel import ChannelPull
-from ...commands.message import Message, MessageAck, MessageExtend, MessageNack
-from ...commands.queue import QueuePull
+from ...commands.delivery import Message
+from ...commands.message import MessageAck, MessageExtend, MessageNack
+from ...commands.queue import QueueConsume, QueuePull
 from ...commands.request import Principal, Request
+from ...commands.settings import backoff_ms
 from ...errors import BrokerError, Invalid, NotFound, Stale
 from .. import statements as sql
 from ..transaction import QueueRow, Transaction
-from .registry import handles_batch
+from .death import Ending, add_failure, die
+from .registry import all_or_none, handles_batch
 from .removal import remove
 from .rights import check_may_pull, existing_queue
 
 #: One pull makes at most so many due deliveries ready before it claims: if a
 #: million leases end at once, each pull does its share and none does it all.
 DUE_SLICE = 1000
+#: The end of a lease that lives as long as its consumer's connection: no time ever
+#: comes to it, and who owns the database after its server ends it.
+CONNECTION_LEASE = 2**62
+LEASE_ENDED = "the lease ended"
+NACKED = "nacked"
 
 
 class Lease(NamedTuple):
@@ -30,19 +40,24 @@ class Lease(NamedTuple):
     message_id: int
     queue: QueueRow
     size: int
+    due_at: int
+    leased_by: int
+    attempts: int
+    failures: str | None
 
 
 # --- pulling ---------------------------------------------------------------------
 
 
-@handles_batch(QueuePull)
+@handles_batch(QueuePull, QueueConsume)
 def pull(tx: Transaction, requests: list[Request]) -> list[Any]:
     """Answer pulls with what is ready; all pulls of a queue are one claim.
 
-    Waiting is not for here: an empty answer is an empty tuple.
+    Waiting is not for here: an empty answer is an empty tuple. What a consumer
+    gets is leased for as long as its connection lives.
     """
     outcomes: list[Any] = [()] * len(requests)
-    by_queue: dict[int, tuple[QueueRow, list[int]]] = {}
+    by_queue: dict[int, tuple[QueueRow, list[Claim]]] = {}
     for index, (principal, command) in enumerate(requests):
         try:
             queue = existing_queue(tx, command.queue)
@@ -50,9 +65,16 @@ def pull(tx: Transaction, requests: list[Request]) -> list[Any]:
         except BrokerError as refusal:
             outcomes[index] = refusal
             continue
-        by_queue.setdefault(queue.id, (queue, []))[1].append(index)
-    for queue, indexes in by_queue.values():
-        _claim(tx, queue, [(index, requests[index]) for index in indexes], outcomes)
+        until: int | None = CONNECTION_LEASE
+        if isinstance(command, QueueConsume):
+            max_count = command.prefetch
+        else:
+            max_count = command.max_count or 1
+            until = None if command.no_ack else tx.now + command.lease_ms
+        claim = Claim(index, principal, max_count, until, command.wait_ms > 0)
+        by_queue.setdefault(queue.id, (queue, []))[1].append(claim)
+    for queue, claims in by_queue.values():
+        _claim(tx, queue, claims, outcomes)
     return outcomes
 
 
@@ -83,26 +105,45 @@ def missing_subscription(tx: Transaction, channel: str, as_name: str | None) -> 
     return NotFound(f"you are not subscribed to {channel!r}{named}")
 
 
-def _claim(
-    tx: Transaction, queue: QueueRow, pulls: list[tuple[int, Request]], outcomes: list[Any]
-) -> None:
+class Claim(NamedTuple):
+    """What one of a batch of pulls wants from a queue.
+
+    Attributes:
+        place: of its outcome.
+        principal: who gets it.
+        max_count: at most so many.
+        until: when their leases end; None is no lease.
+        waits: whether it waits where there is nothing.
+    """
+
+    place: int
+    principal: Principal
+    max_count: int
+    until: int | None
+    waits: bool
+
+
+def _claim(tx: Transaction, queue: QueueRow, claims: list[Claim], outcomes: list[Any]) -> None:
     """Hand out what is ready in a queue, in order, to pulls in order."""
+    if queue.expire_idle:
+        _touch(tx, queue)
+    for feeder in tx.all(sql.FEEDERS, (queue.name,)):
+        make_due_ready(tx, existing_queue(tx, feeder[0]))
     make_due_ready(tx, queue)
     counters = tx.counters(queue.id)
-    if queue.ready + counters.ready <= 0:
-        if any(request.command.wait_ms for _, request in pulls):
-            _note_next_due(tx, queue)
+    if queue.pulls_paused or queue.ready + counters.ready <= 0:
+        if any(claim.waits for claim in claims):
+            note_next_due(tx, queue)
         return
-    wanted = sum(request.command.max_count or 1 for _, request in pulls)
-    rows = tx.stream(sql.CLAIM, (queue.id, wanted))
+    wanted = sum(claim.max_count for claim in claims)
+    rows = tx.stream(sql.CLAIM, (queue.id, tx.now, wanted))
     leases: list[tuple[int, int, int]] = []
     popped: list[tuple[int, int]] = []
     ahead = rows.fetchone()
-    for index, (principal, command) in pulls:
+    for index, principal, max_count, until, _ in claims:
         messages: list[Message] = []
-        until = None if command.no_ack else tx.now + command.lease_ms
         budget = names.MAX_PULL_BYTES
-        for _ in range(command.max_count or 1):
+        for _ in range(max_count):
             if ahead is None or (messages and ahead[3] > budget):
                 break
             row, ahead = ahead, rows.fetchone()
@@ -113,7 +154,7 @@ def _claim(
                 counters.bytes -= row[3]
             else:
                 leases.append((until, principal.id, row[0]))
-        if messages and until is not None:
+        if messages and until is not None and until != CONNECTION_LEASE:
             tx.falls_due(queue.name, until)
         outcomes[index] = tuple(messages)
     rows.close()
@@ -123,9 +164,17 @@ def _claim(
     remove(tx, popped)
 
 
+def _touch(tx: Transaction, queue: QueueRow) -> None:
+    """Note that a subscription is in use; not more often than its idle time asks for."""
+    until = tx.now + queue.expire_idle
+    if queue.idle_at is None or until - queue.idle_at > queue.expire_idle // 20:
+        tx.run(sql.TOUCH, (until, queue.id))
+        tx.to_clean_up(until)
+
+
 def _message(row: tuple[Any, ...], queue: str, until: int | None) -> Message:
     (
-        delivery_id, message_id, rank, _, attempts, generation,
+        delivery_id, message_id, rank, _, attempts, generation, died,
         sender, sent_at, content_type, headers, body,
     ) = row  # fmt: skip
     return Message(
@@ -139,34 +188,87 @@ def _message(row: tuple[Any, ...], queue: str, until: int | None) -> Message:
         attempts + 1,
         names.MAX_PRIORITY - rank,
         None if until is None else f"{delivery_id}.{generation + 1}",
-        until,
+        None if until == CONNECTION_LEASE else until,
+        json.loads(died) if died else None,
     )
 
 
 def make_due_ready(tx: Transaction, queue: QueueRow) -> None:
     """Make ready what is due in a queue, leases that have ended and delays that are over.
 
-    Every claim begins with it, so that no promise hangs on a timer.
+    Every claim begins with it, so that no promise hangs on a timer. A lease that
+    ended was a failure, and may have been the last.
     """
     counters = tx.counters(queue.id)
-    if queue.leased + counters.leased + queue.delayed + counters.delayed <= 0:
-        return
-    due = tx.all(sql.FIND_DUE, (queue.id, tx.now, DUE_SLICE))
+    if queue.delayed + counters.delayed > 0:
+        _end_delays(tx, queue)
+    if queue.leased + counters.leased > 0:
+        if not tx.has_consumers:
+            end_connection_leases(tx, queue)
+        _end_leases(tx, queue)
+
+
+def end_connection_leases(tx: Transaction, queue: QueueRow) -> bool:
+    """Give back, uncounted, what was leased to connections of a server that is no more.
+
+    Returns:
+        Whether there may be more.
+    """
+    rows = tx.all(sql.FIND_CONNECTION_LEASES, (queue.id, CONNECTION_LEASE, DUE_SLICE))
+    tx.run_many(sql.RELEASE, [(1, None, failures, delivery_id) for delivery_id, failures in rows])
+    counters = tx.counters(queue.id)
+    counters.leased -= len(rows)
+    counters.ready += len(rows)
+    tx.woken_queues[queue.name] += len(rows)
+    return len(rows) == DUE_SLICE
+
+
+def _end_delays(tx: Transaction, queue: QueueRow) -> None:
+    due = tx.all(sql.FIND_DUE_DELAYED, (queue.id, tx.now, DUE_SLICE))
     if not due:
         return
-    tx.run_many(sql.MAKE_READY, [(delivery_id,) for delivery_id, _ in due])
-    leased = sum(leased_by is not None for _, leased_by in due)
+    tx.run_many(sql.MAKE_READY, due)
+    counters = tx.counters(queue.id)
+    counters.delayed -= len(due)
     counters.ready += len(due)
-    counters.leased -= leased
-    counters.delayed -= len(due) - leased
     tx.woken_queues[queue.name] += len(due)
 
 
-def _note_next_due(tx: Transaction, queue: QueueRow) -> None:
-    """Let whoever waits for an empty queue know when to look again."""
-    due_at = tx.one(sql.NEXT_DUE, (queue.id,))[0]
-    if due_at is not None:
-        tx.falls_due(queue.name, due_at)
+def _end_leases(tx: Transaction, queue: QueueRow) -> None:
+    due = tx.all(sql.FIND_DUE_LEASED, (queue.id, tx.now, DUE_SLICE))
+    if not due:
+        return
+    released: list[tuple[str, int]] = []
+    endings: list[Ending] = []
+    for delivery_id, message_id, leased_by, attempts, failures, size in due:
+        failed = add_failure(failures, tx.now, tx.user_name(leased_by), LEASE_ENDED)
+        if _was_last(queue, attempts):
+            reason = _exhausted(attempts, LEASE_ENDED)
+            endings.append(Ending(delivery_id, message_id, size, failed, reason))
+        else:
+            released.append((failed, delivery_id))
+    tx.run_many(sql.END_LEASE, released)
+    counters = tx.counters(queue.id)
+    counters.leased -= len(due)
+    counters.ready += len(released)
+    tx.woken_queues[queue.name] += len(released)
+    die(tx, queue, endings)
+
+
+def _was_last(queue: QueueRow, attempts: int) -> bool:
+    return 0 < queue.max_attempts <= attempts
+
+
+def _exhausted(attempts: int, reason: str) -> str:
+    return f"{attempts} attempts, the last: {reason}"
+
+
+def note_next_due(tx: Transaction, queue: QueueRow) -> None:
+    """Let the caller know when something in a queue falls due."""
+    for statement in (sql.NEXT_DUE_DELAYED, sql.NEXT_DUE_LEASED):
+        due_at = tx.one(statement, (queue.id,))[0]
+        if due_at is not None and due_at < CONNECTION_LEASE:
+            tx.falls_due(queue.name, due_at)
 
 
 # --- receipts --------------------------------------------------------------------
@@ -175,6 +277,16 @@ def _note_next_due(tx: Transaction, queue: QueueRow) -> None:
 @handles_batch(MessageAck)
 def ack(tx: Transaction, requests: list[Request]) -> list[Any]:
     """Delete what was leased; all acks of a batch are one delete."""
+    outcomes: list[Any] = []
+    for sends, group in groupby(requests, key=lambda request: request.command.send is not None):
+        if sends:
+            outcomes += [_ack_and_send(tx, *request) for request in group]
+        else:
+            outcomes += _ack(tx, list(group))
+    return outcomes
+
+
+def _ack(tx: Transaction, requests: list[Request]) -> list[Any]:
     done: list[tuple[int, int]] = []
 
     def settle(lease: Lease, command: MessageAck) -> None:
@@ -188,31 +300,54 @@ def ack(tx: Transaction, requests: list[Request]) -> list[Any]:
     return outcomes
 
 
+def _ack_and_send(tx: Transaction, principal: Principal, command: MessageAck) -> Any:
+    """Acknowledge and send together or not at all; the answer is that of the send."""
+    parts = [MessageAck(command.receipts), command.send]
+    try:
+        return all_or_none(tx, [Request(principal, part) for part in parts])[1]
+    except BrokerError as refusal:
+        return refusal
+
+
 @handles_batch(MessageNack)
 def nack(tx: Transaction, requests: list[Request]) -> list[Any]:
-    """End leases: ready at the old place at once, or after a delay."""
-    released: list[tuple[int, int | None, int]] = []
+    """End leases: ready again at once, later, or never."""
+    released: list[tuple[int, int | None, str | None, int]] = []
+    ended: list[tuple[QueueRow, Ending]] = []
 
     def settle(lease: Lease, command: MessageNack) -> None:
-        until = tx.now + command.delay_ms if command.delay_ms else None
-        released.append((int(command.uncounted), until, lease.delivery_id))
-        counters = tx.counters(lease.queue.id)
-        counters.leased -= 1
+        queue, failures = lease.queue, lease.failures
+        delay_ms = command.delay_ms or 0
+        tx.counters(queue.id).leased -= 1
+        if not command.uncounted:
+            reason = command.reason or NACKED
+            failures = add_failure(failures, tx.now, tx.user_name(lease.leased_by), reason)
+            if command.dead or _was_last(queue, lease.attempts):
+                text = reason if command.dead else _exhausted(lease.attempts, reason)
+                ending = Ending(lease.delivery_id, lease.message_id, lease.size, failures, text)
+                ended.append((queue, ending))
+                return
+            if command.delay_ms is None:
+                delay_ms = backoff_ms(queue.backoff, lease.attempts)
+        until = tx.now + delay_ms if delay_ms else None
+        released.append((int(command.uncounted), until, failures, lease.delivery_id))
         if until is None:
-            counters.ready += 1
-            tx.woken_queues[lease.queue.name] += 1
+            tx.counters(queue.id).ready += 1
+            tx.woken_queues[queue.name] += 1
         else:
-            counters.delayed += 1
-            tx.falls_due(lease.queue.name, until)
+            tx.counters(queue.id).delayed += 1
+            tx.falls_due(queue.name, until)
 
     outcomes = _for_each_receipt(tx, requests, settle)
     tx.run_many(sql.RELEASE, released)
+    for queue, endings in groupby(ended, key=itemgetter(0)):
+        die(tx, queue, [ending for _, ending in endings])
     return outcomes
 
 
 @handles_batch(MessageExtend)
 def extend(tx: Transaction, requests: list[Request]) -> list[Any]:
-    """Move the ends of leases."""
+    """Move the ends of leases; that of a consumer's is the end of its connection in any case."""
     outcomes: list[Any] = []
     for principal, command in requests:
         try:
@@ -220,9 +355,10 @@ def extend(tx: Transaction, requests: list[Request]) -> list[Any]:
         except BrokerError as refusal:
             outcomes.append(refusal)
             continue
-        until = tx.now + command.lease_ms
-        tx.run(sql.EXTEND, (until, lease.delivery_id))
-        tx.falls_due(lease.queue.name, until)
+        if lease.due_at != CONNECTION_LEASE:
+            until = tx.now + command.lease_ms
+            tx.run(sql.EXTEND, (until, lease.delivery_id))
+            tx.falls_due(lease.queue.name, until)
         outcomes.append(None)
     return outcomes
 
@@ -246,6 +382,8 @@ def _for_each_receipt(
                 answers.append(refusal)
                 continue
             settled.add(lease.delivery_id)
+            if lease.due_at == CONNECTION_LEASE:
+                tx.ended.add(lease.delivery_id)
             settle(lease, command)
             answers.append(None)
         outcomes.append(tuple(answers))
@@ -268,15 +406,17 @@ def _live_lease(
     row = tx.one(sql.FIND_DELIVERY, (min(int(delivery), names.MAX_INTEGER),))
     if row is None:
         raise _stale(receipt)
-    queue_id, message_id, size, current, due_at, leased_by = row
+    queue_id, message_id, size, current, due_at, leased_by, attempts, failures = row
     queue = tx.find_queue_by_id(queue_id)
     if queue is None:
         raise _stale(receipt)
     ended = leased_by is None or due_at <= tx.now or int(delivery) in settled
+    if due_at == CONNECTION_LEASE and not tx.has_consumers:
+        ended = True
     if ended or current != int(generation):
         raise _stale(receipt)
     check_may_pull(principal, queue)
-    return Lease(int(delivery), message_id, queue, size)
+    return Lease(int(delivery), message_id, queue, size, due_at, leased_by, attempts, failures)
 
 
 def _stale(receipt: str) -> Stale:

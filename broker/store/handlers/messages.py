@@ -7,14 +7,20 @@ from typing import Any, NamedTuple
 
 from ... import names
 from ...commands.channel import PUBLISH_ANYONE, ChannelPublish
-from ...commands.queue import QueueSend
+from ...commands.queue import QueueSend, QueueSendMany
 from ...commands.request import Principal, Request
-from ...commands.sending import Sent
-from ...errors import BrokerError, Denied, NotFound
+from ...commands.sending import Sent, SentMany
+from ...errors import BrokerError, Denied, Full, Invalid, NotFound
 from .. import statements as sql
-from ..transaction import CounterChanges, Transaction
-from .registry import handles_batch
+from ..transaction import CounterChanges, QueueRow, Transaction
+from .expiry import expire
+from .limits import check_takes, is_limited, make_room_in_channel
+from .registry import all_or_none, handles, handles_batch
 from .rights import check_may_send, existing_queue
+
+#: Expired keys are not honoured any more; they are taken away this long after, so
+#: that many go together. In milliseconds.
+KEY_CLEAN_UP_DELAY_MS = 60_000
 
 
 class ChannelRow(NamedTuple):
@@ -35,15 +41,36 @@ def existing_channel(tx: Transaction, name: str) -> ChannelRow:
     return ChannelRow(*row)
 
 
+class _Outbox:
+    """Rows of messages that are stored together: two statements, however many."""
+
+    def __init__(self, tx: Transaction) -> None:
+        self._tx = tx
+        self._messages: list[tuple[Any, ...]] = []
+        self._deliveries: list[tuple[Any, ...]] = []
+
+    def add(self, message: tuple[Any, ...], delivery: tuple[Any, ...]) -> None:
+        """Take a message and its one delivery."""
+        self._messages.append(message)
+        self._deliveries.append(delivery)
+
+    def flush(self) -> None:
+        """Store what was taken."""
+        if self._messages:
+            self._tx.run_many(sql.INSERT_MESSAGE, self._messages)
+            self._tx.run_many(sql.INSERT_DELIVERY, self._deliveries)
+            self._messages, self._deliveries = [], []
+
+
 @handles_batch(QueueSend)
 def send(tx: Transaction, requests: list[Request]) -> list[Any]:
     """Store messages, each with one delivery of the same id.
 
-    The whole batch is two statements, whatever its size.
+    The whole batch is two statements, whatever its size; but a full queue that
+    drops its oldest has each of its messages stored before the next.
     """
     outcomes: list[Any] = []
-    message_rows = []
-    delivery_rows = []
+    outbox = _Outbox(tx)
     now = tx.now
     next_id = tx.allocate(len(requests))
     for principal, command in requests:
@@ -54,32 +81,76 @@ def send(tx: Transaction, requests: list[Request]) -> list[Any]:
             names.check_body_size(size, tx.limits.max_message_bytes)
             tx.check_room()
             sent = _sent_before(tx, queue.id, command)
+            due_at, expires_at = _times(command, queue.ttl, now)
+            if sent is None and is_limited(queue):
+                outbox.flush()
+                _check_takes(tx, queue, size)
         except BrokerError as refusal:
             outcomes.append(refusal)
             continue
         if sent is not None:
-            outcomes.append(sent)
+            outcomes.append(Sent(sent[0], True))
             continue
         message_id = next_id
         next_id += 1
-        due_at = now + command.delay_ms if command.delay_ms else None
-        message_rows.append(_message_row(message_id, principal, command, now))
-        delivery_rows.append(
+        outbox.add(
+            _message_row(message_id, principal, command, now),
             (
                 message_id, queue.id, message_id, names.MAX_PRIORITY - command.priority, size,
-                0, 0, None if due_at else now, due_at,
-            )
+                0, 0, None if due_at else now, due_at, expires_at,
+            ),
         )  # fmt: skip
         _count_arrival(tx.counters(queue.id), size, due_at)
         if due_at is None:
             tx.woken_queues[queue.name] += 1
         else:
             tx.falls_due(queue.name, due_at)
-        outcomes.append(_remember_key(tx, queue.id, command, message_id))
-    if message_rows:
-        tx.run_many(sql.INSERT_MESSAGE, message_rows)
-        tx.run_many(sql.INSERT_DELIVERY, delivery_rows)
+        if expires_at is not None:
+            tx.to_clean_up(expires_at)
+        if command.key is None:
+            outcomes.append(message_id)
+        else:
+            _remember_key(tx, queue.id, command, message_id, 1)
+            outcomes.append(Sent(message_id, False))
+    outbox.flush()
     return outcomes
+
+
+def _check_takes(tx: Transaction, queue: QueueRow, size: int) -> None:
+    """Refuse what a queue does not take, after what has expired is out of the way."""
+    try:
+        check_takes(tx, queue, size)
+    except Full:
+        expire(tx)
+        check_takes(tx, queue, size)
+
+
+@handles(QueueSendMany)
+def send_many(
+    tx: Transaction, principal: Principal, command: QueueSendMany
+) -> tuple[int, ...] | SentMany:
+    """Store many messages alike, all or none."""
+    queue = existing_queue(tx, command.queue)
+    sent = _sent_before(tx, queue.id, command)
+    if sent is not None:
+        first, count = sent
+        return SentMany(tuple(range(first, first + count)), True)
+    sends = [
+        Request(
+            principal,
+            QueueSend(
+                command.queue, body, command.priority, command.delay_ms, None,
+                names.DEFAULT_KEY_TTL_MS, command.content_type, command.headers, command.at_ms,
+                command.ttl_ms,
+            ),
+        )
+        for body in command.bodies
+    ]  # fmt: skip
+    ids = tuple(all_or_none(tx, sends))
+    if command.key is None:
+        return ids
+    _remember_key(tx, queue.id, command, ids[0], len(ids))
+    return SentMany(ids, False)
 
 
 @handles_batch(ChannelPublish)
@@ -99,14 +170,19 @@ def publish(tx: Transaction, requests: list[Request]) -> list[Any]:
             names.check_body_size(len(command.body), tx.limits.max_message_bytes)
             tx.check_room()
             sent = _sent_before(tx, channel.id, command)
+            times = _times(command, 0, tx.now)
         except BrokerError as refusal:
             outcomes.append(refusal)
             continue
         if sent is not None:
-            outcomes.append(sent)
+            outcomes.append(Sent(sent[0], True))
             continue
-        message_id = _fan_out(tx, principal, channel, command)
-        outcomes.append(_remember_key(tx, channel.id, command, message_id))
+        message_id = _fan_out(tx, principal, channel, command, times)
+        if command.key is None:
+            outcomes.append(message_id)
+        else:
+            _remember_key(tx, channel.id, command, message_id, 1)
+            outcomes.append(Sent(message_id, False))
     # Whoever reads a subscription's counters later in this transaction must see them.
     tx.flush()
     return outcomes
@@ -121,34 +197,91 @@ def _check_may_publish(tx: Transaction, principal: Principal, channel: ChannelRo
 
 
 def _fan_out(
-    tx: Transaction, principal: Principal, channel: ChannelRow, command: ChannelPublish
+    tx: Transaction,
+    principal: Principal,
+    channel: ChannelRow,
+    command: ChannelPublish,
+    times: tuple[int | None, int | None],
 ) -> int:
-    """Store one message with a delivery for each subscription; return its id.
+    """Store one message with a delivery for each subscription that takes it; return its id.
 
     Without subscriptions there is nobody to keep it for: only the id is used up.
     """
-    copies = channel.subscriptions
-    message_id = tx.allocate(1 + copies)
-    if not copies:
+    message_id = tx.allocate(1 + channel.subscriptions)
+    if not channel.subscriptions:
         return message_id
-    now = tx.now
+    due_at, expires_at = times
     size = len(command.body)
-    due_at = now + command.delay_ms if command.delay_ms else None
-    rank = names.MAX_PRIORITY - command.priority
-    tx.run(sql.INSERT_MESSAGE, _message_row(message_id, principal, command, now))
-    tx.run(sql.INSERT_PUBLICATION, (message_id, copies, copies))
-    made = tx.run(
-        sql.FAN_OUT,
-        (message_id, message_id, rank, size, None if due_at else now, due_at, channel.id),
+    copy = (
+        message_id,
+        message_id,
+        names.MAX_PRIORITY - command.priority,
+        size,
+        None if due_at else tx.now,
+        due_at,
     )
-    if made != copies:
-        raise AssertionError(f"{channel.name!r} counts {copies} subscriptions and has {made}")
-    _count_arrival(tx.channel_counters(channel.id), size, due_at)
+    if tx.one(sql.IS_LIMITED, (channel.id, 1)) is None:
+        copies = tx.run(sql.FAN_OUT, (*copy, expires_at, channel.id))
+        if copies != channel.subscriptions:
+            raise AssertionError(
+                f"{channel.name!r} counts {channel.subscriptions} subscriptions and has {copies}"
+            )
+        _count_arrival(tx.channel_counters(channel.id), size, due_at)
+        tx.to_clean_up(expires_at)
+    else:
+        copies = _fan_out_within_limits(tx, channel.id, copy, expires_at)
+        if not copies:
+            return message_id
+    tx.run(sql.INSERT_MESSAGE, _message_row(message_id, principal, command, tx.now))
+    tx.run(sql.INSERT_PUBLICATION, (message_id, copies, copies))
     if due_at is None:
         tx.woken_channels[channel.name] += 1
     else:
         tx.channel_falls_due(channel.name, due_at)
     return message_id
+
+
+def _fan_out_within_limits(
+    tx: Transaction, channel_id: int, copy: tuple[Any, ...], expires_at: int | None
+) -> int:
+    """Make a copy for each subscription that has room, and return how many that were.
+
+    Who is full misses it, and counts it, without failing the others. The limits
+    are read from the rows, so what is owed to them is written before and after.
+    """
+    *_, size, _, due_at = copy
+    expire(tx)
+    tx.flush()
+    make_room_in_channel(tx, channel_id, size)
+    now = tx.now
+    lifetimes = (expires_at, expires_at, now, expires_at, now)
+    copies = tx.run(sql.FAN_OUT_WITHIN_LIMITS, (*copy, *lifetimes, channel_id, size))
+    tx.run(sql.COUNT_MISSED, (1, channel_id, size))
+    arrival = CounterChanges()
+    _count_arrival(arrival, size, due_at)
+    tx.run(sql.ADD_TO_ROOMY, (*arrival.row(channel_id), size))
+    tx.to_clean_up(tx.one(sql.NEXT_EXPIRY, ())[0])
+    return copies
+
+
+def _times(
+    command: QueueSend | ChannelPublish, ttl_ms: int, now: int
+) -> tuple[int | None, int | None]:
+    """Return when a message is due, None for at once, and when it expires, None for never.
+
+    Args:
+        command: with its own lifetime, or none.
+        ttl_ms: that of the queue, 0 for none; the shorter counts.
+        now: when it is sent.
+    """
+    due_at = now + command.delay_ms if command.delay_ms else None
+    if command.at_ms is not None and command.at_ms > now:
+        due_at = command.at_ms
+    if command.ttl_ms is None:
+        return due_at, now + ttl_ms if ttl_ms else None
+    if due_at is not None and due_at - now >= command.ttl_ms:
+        raise Invalid("a message that lives no longer than its delay is never delivered")
+    return due_at, now + (min(command.ttl_ms, ttl_ms) if ttl_ms else command.ttl_ms)
 
 
 def _message_row(
@@ -174,28 +307,29 @@ def _count_arrival(counters: CounterChanges, size: int, due_at: int | None) -> N
 
 
 def _sent_before(
-    tx: Transaction, target_id: int, command: QueueSend | ChannelPublish
-) -> Sent | None:
-    """Return what the first send with this key answered, if the key is still remembered."""
+    tx: Transaction, target_id: int, command: QueueSend | QueueSendMany | ChannelPublish
+) -> tuple[int, int] | None:
+    """Return the first id and the number of what was sent with this key, if it is remembered."""
     if command.key is None:
         return None
     row = tx.one(sql.FIND_KEY, (target_id, command.key))
     if row is None:
         return None
-    message_id, expires_at = row
+    message_id, expires_at, count = row
     if expires_at > tx.now:
-        return Sent(message_id, True)
+        return message_id, count
     tx.run(sql.DELETE_KEY, (target_id, command.key))
     return None
 
 
 def _remember_key(
-    tx: Transaction, target_id: int, command: QueueSend | ChannelPublish, message_id: int
-) -> int | Sent:
-    """Return the answer to a send that was stored; with a key, remember it first."""
-    if command.key is None:
-        return message_id
+    tx: Transaction,
+    target_id: int,
+    command: QueueSend | QueueSendMany | ChannelPublish,
+    message_id: int,
+    count: int,
+) -> None:
+    """Remember the key of what was stored: ``count`` messages from ``message_id`` on."""
     expires_at = tx.now + command.key_ttl_ms
-    tx.run(sql.INSERT_KEY, (target_id, command.key, message_id, expires_at))
-    tx.key_expires_at = min(expires_at, tx.key_expires_at or expires_at)
-    return Sent(message_id, False)
+    tx.run(sql.INSERT_KEY, (target_id, command.key, message_id, expires_at, count))
+    tx.to_clean_up(expires_at + KEY_CLEAN_UP_DELAY_MS)

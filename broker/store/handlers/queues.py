@@ -1,48 +1,172 @@
-"""Queues: creating, deleting, showing."""
+"""Queues: creating, changing, pausing, purging, deleting, showing."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
-from sqlalchemy import delete, insert, select
+from sqlalchemy import delete, insert, select, update
 
-from ...commands.queue import Queue, QueueCreate, QueueDelete, QueueList, QueueShow
-from ...commands.request import Principal
-from ...errors import Conflict, Exists, NotFound
+from ...commands.grammar import default_settings, read_settings
+from ...commands.queue import (
+    Queue,
+    QueueCreate,
+    QueueDelete,
+    QueueList,
+    QueuePause,
+    QueuePurge,
+    QueueResume,
+    QueueSet,
+    QueueShow,
+)
+from ...commands.request import Principal, Unfinished
+from ...commands.settings import QUEUE_SETTINGS, SUBSCRIPTION_SETTINGS
+from ...errors import Conflict, Exists, Invalid, NotFound
 from ...models import Queue as QueueModel
 from ...models import Removal, Subscription, User
+from ...names import MAX_PRIORITY
 from .. import statements as sql
 from ..transaction import EVERYONE, QueueRow, Transaction
 from .deliveries import make_due_ready
+from .expiry import expire
 from .registry import handles
-from .rights import check_may_pull, check_owns, check_still_exists, existing_queue
+from .removal import remove
+from .rights import check_may_pull, check_may_send, check_owns, check_still_exists, existing_queue
 
-#: How far into a queue the oldest ready delivery is looked for. It stands at the
+#: How far into a priority the oldest ready delivery is looked for. It stands at the
 #: head but where a delay has brought a younger one in front of it.
-HEAD = 100
+HEAD = 20
+#: How many deliveries one transaction purges: some 5 ms.
+PURGE_SLICE = 500
 
 
 @handles(QueueCreate)
 def create(tx: Transaction, principal: Principal, command: QueueCreate) -> None:
-    """Create a queue; one that exists is EXISTS, with ``if_missing`` fine."""
+    """Create a queue; one that exists is EXISTS, with ``if_missing`` fine and left as it is."""
     check_still_exists(tx, principal)
+    settings = read_settings(QUEUE_SETTINGS, command.settings)
     if tx.find_queue(command.name) is not None:
         if command.if_missing:
             return
         raise Exists(f"the queue {command.name!r} exists already")
-    insert_queue(tx, command.name, principal.id, None)
+    _check_settings(tx, command.name, settings)
+    insert_queue(tx, command.name, principal.id, None, settings)
 
 
-def insert_queue(tx: Transaction, name: str, owner_id: int, channel_id: int | None) -> int:
-    """Store an empty queue and return its id."""
+def insert_queue(
+    tx: Transaction,
+    name: str,
+    owner_id: int,
+    channel_id: int | None,
+    settings: Mapping[str, Any],
+) -> int:
+    """Store an empty queue and return its id; ``settings`` are those that were given."""
     queue_id = tx.allocate()
+    values = default_settings(SUBSCRIPTION_SETTINGS) | dict(settings)
     tx.connection.execute(
         insert(QueueModel).values(
             id=queue_id, name=name, owner_id=owner_id, channel_id=channel_id, created_at=tx.now,
-            ready=0, delayed=0, leased=0, dead=0, bytes=0,
+            ready=0, delayed=0, leased=0, dead=0, bytes=0, dropped=0,
+            sends_paused=False, pulls_paused=False, is_limited=False, **values,
         )
     )  # fmt: skip
+    _derive(tx, queue_id, settings)
     return queue_id
+
+
+@handles(QueueSet)
+def change(tx: Transaction, principal: Principal, command: QueueSet) -> None:
+    """Change settings of a live queue, or of a subscription by the name of its queue."""
+    queue = existing_queue(tx, command.name)
+    check_owns(principal, queue.owner_id, f"the queue {queue.name!r}")
+    apply_settings(tx, queue, read_settings(SUBSCRIPTION_SETTINGS, command.settings))
+
+
+def apply_settings(tx: Transaction, queue: QueueRow, settings: Mapping[str, Any]) -> None:
+    """Store settings that were given for a queue."""
+    if queue.channel_id is None and settings.get("expire_idle"):
+        raise Invalid("expire_idle is for subscriptions: a queue stays until it is deleted")
+    _check_settings(tx, queue.name, settings)
+    if settings:
+        tx.connection.execute(
+            update(QueueModel).where(QueueModel.id == queue.id).values(**settings)
+        )
+    _derive(tx, queue.id, settings)
+
+
+def _check_settings(tx: Transaction, name: str, settings: Mapping[str, Any]) -> None:
+    """Refuse a dead-letter queue that is missing, or the queue itself."""
+    dead_letter = settings.get("dead_letter")
+    if dead_letter is None:
+        return
+    if dead_letter == name:
+        raise Invalid("a queue is not its own dead-letter queue: unset, its dead stay with it")
+    check_may_send(existing_queue(tx, dead_letter))
+
+
+def _derive(tx: Transaction, queue_id: int, settings: Mapping[str, Any]) -> None:
+    """Write what follows from settings and pauses: see the model's columns."""
+    is_limited = (
+        (QueueModel.max_messages > 0)
+        | (QueueModel.max_bytes > 0)
+        | (QueueModel.ttl > 0)
+        | QueueModel.sends_paused
+    )
+    values: dict[str, Any] = {"is_limited": is_limited}
+    if "expire_idle" in settings:
+        idle_at = tx.now + settings["expire_idle"] if settings["expire_idle"] else None
+        values["idle_at"] = idle_at
+        tx.to_clean_up(idle_at)
+    tx.connection.execute(update(QueueModel).where(QueueModel.id == queue_id).values(**values))
+    tx.forget_queues()
+
+
+@handles(QueuePause)
+def pause(tx: Transaction, principal: Principal, command: QueuePause) -> None:
+    """Refuse sends, let pulls find nothing, or both."""
+    _set_paused(tx, principal, command, paused=True)
+
+
+@handles(QueueResume)
+def resume(tx: Transaction, principal: Principal, command: QueueResume) -> None:
+    """End a pause; who waits for the queue looks again."""
+    queue = _set_paused(tx, principal, command, paused=False)
+    tx.woken_queues[queue.name] += EVERYONE
+
+
+def _set_paused(
+    tx: Transaction, principal: Principal, command: QueuePause | QueueResume, *, paused: bool
+) -> QueueRow:
+    queue = existing_queue(tx, command.name)
+    check_owns(principal, queue.owner_id, f"the queue {queue.name!r}")
+    values: dict[str, Any] = {}
+    if not command.pulls:
+        values["sends_paused"] = paused
+    if not command.sends:
+        values["pulls_paused"] = paused
+    tx.connection.execute(update(QueueModel).where(QueueModel.id == queue.id).values(**values))
+    _derive(tx, queue.id, {})
+    return queue
+
+
+@handles(QueuePurge)
+def purge(tx: Transaction, principal: Principal, command: QueuePurge) -> int | Unfinished:
+    """Delete a slice of what was ready or delayed when the purge began."""
+    queue = existing_queue(tx, command.queue)
+    check_owns(principal, queue.owner_id, f"the queue {queue.name!r}")
+    last_id = tx.allocate() if command.last_id is None else command.last_id
+    counters = tx.counters(queue.id)
+    ready = tx.all(sql.OLD_READY_SLICE, (queue.id, last_id, PURGE_SLICE))
+    delayed = tx.all(sql.OLD_DELAYED_SLICE, (queue.id, last_id, PURGE_SLICE - len(ready)))
+    doomed = ready + delayed
+    remove(tx, [(delivery_id, message_id) for delivery_id, message_id, _ in doomed])
+    counters.ready -= len(ready)
+    counters.delayed -= len(delayed)
+    counters.bytes -= sum(size for _, _, size in doomed)
+    purged = command.purged + len(doomed)
+    if len(doomed) < PURGE_SLICE:
+        return purged
+    return Unfinished(command._replace(last_id=last_id, purged=purged))
 
 
 @handles(QueueDelete)
@@ -57,16 +181,11 @@ def delete_queue(tx: Transaction, principal: Principal, command: QueueDelete) ->
     if queue.channel_id is not None:
         raise Conflict(f"{queue.name!r} is a subscription: unsubscribe to delete it")
     check_owns(principal, queue.owner_id, f"the queue {queue.name!r}")
-    held = messages_in(queue)
+    held = queue.held
     if command.if_empty and held:
         raise Conflict(f"the queue {queue.name!r} holds {held} messages")
     drop_queue(tx, queue)
     return held
-
-
-def messages_in(queue: QueueRow) -> int:
-    """Return how many deliveries a queue holds, in whatever state."""
-    return queue.ready + queue.delayed + queue.leased + queue.dead
 
 
 def drop_queue(tx: Transaction, queue: QueueRow) -> None:
@@ -101,20 +220,42 @@ def show(tx: Transaction, principal: Principal, command: QueueShow) -> Queue:
 
 def _shown(tx: Transaction, queues: list[QueueRow]) -> tuple[Queue, ...]:
     """Return the records of queues, counted after what is due was made ready."""
+    expire(tx)
     for queue in queues:
         make_due_ready(tx, queue)
     tx.flush()
+    columns = [getattr(QueueModel, setting.name) for setting in SUBSCRIPTION_SETTINGS]
     query = select(
         QueueModel.id, QueueModel.name, User.name, QueueModel.created_at, QueueModel.ready,
         QueueModel.delayed, QueueModel.leased, QueueModel.dead, QueueModel.bytes,
+        QueueModel.dropped, QueueModel.sends_paused, QueueModel.pulls_paused, *columns,
     ).join(User, User.id == QueueModel.owner_id)  # fmt: skip
     if len(queues) == 1:
         query = query.where(QueueModel.id == queues[0].id)
-    rows = {row.id: row for row in tx.connection.execute(query)}
-    return tuple(Queue(*rows[queue.id][1:], _oldest_ready_ms(tx, queue)) for queue in queues)
+    rows = {row[0]: row for row in tx.connection.execute(query)}
+    return tuple(_record(tx, rows[queue.id]) for queue in queues)
 
 
-def _oldest_ready_ms(tx: Transaction, queue: QueueRow) -> int | None:
-    times: list[Any] = tx.all(sql.READY_HEAD, (queue.id, HEAD))
+def _record(tx: Transaction, row: Any) -> Queue:
+    queue_id, *fields = row[:9]
+    dropped, sends_paused, pulls_paused = row[9:12]
+    settings = (
+        setting.show(value) for setting, value in zip(SUBSCRIPTION_SETTINGS, row[12:], strict=True)
+    )
+    oldest = _oldest_ready_ms(tx, queue_id) if row[4] else None
+    return Queue._make((*fields, oldest, dropped, _paused(sends_paused, pulls_paused), *settings))
+
+
+def _paused(sends: bool, pulls: bool) -> str | None:
+    if sends and pulls:
+        return "all"
+    return "sends" if sends else "pulls" if pulls else None
+
+
+def _oldest_ready_ms(tx: Transaction, queue_id: int) -> int | None:
+    """Return how long the longest waiting has been ready, of whatever priority."""
+    times: list[Any] = []
+    for rank in range(MAX_PRIORITY + 1):
+        times += tx.all(sql.READY_HEAD, (queue_id, rank, HEAD))
     # A clock that was set back makes nothing younger than now.
     return max((max(0, tx.now - ready_at) for (ready_at,) in times), default=None)

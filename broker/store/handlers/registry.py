@@ -1,12 +1,13 @@
-"""Which handler executes which command."""
+"""Which handler executes which command, and executing a batch of them."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from itertools import groupby
 from typing import Any, TypeVar
 
 from ...commands.request import Principal, Request
-from ...errors import BrokerError
+from ...errors import BrokerError, Invalid
 from ..transaction import Transaction
 
 #: Executes a batch of one kind of command.
@@ -14,6 +15,50 @@ BatchHandler = Callable[[Transaction, list[Request]], list[Any]]
 _Command = TypeVar("_Command")
 
 HANDLERS: dict[type, BatchHandler] = {}
+
+
+def execute(tx: Transaction, requests: Sequence[Request]) -> list[Any]:
+    """Execute requests in their order and return their outcomes in the same.
+
+    Neighbours of one kind go to their handler together, so a caller that may
+    reorder puts those of a kind side by side. A single command is a batch of one.
+
+    Returns:
+        For each request its result, or the :class:`BrokerError` that refused it.
+    """
+    outcomes: list[Any] = []
+    for kind, group in groupby(requests, key=_kind_of):
+        handler = HANDLERS.get(kind)
+        batch = list(group)
+        if handler is None:
+            refusal: BrokerError = Invalid(f"{kind.__name__} cannot be executed here")
+            outcomes += [refusal] * len(batch)
+        else:
+            outcomes += handler(tx, batch)
+    tx.flush()
+    return outcomes
+
+
+def _kind_of(request: Request) -> type:
+    return type(request.command)
+
+
+def all_or_none(tx: Transaction, requests: Sequence[Request]) -> list[Any]:
+    """Execute requests together or not at all, within the transaction.
+
+    Returns:
+        Their results.
+
+    Raises:
+        BrokerError: the first refusal, be it of one receipt of many; nothing was done.
+    """
+    with tx.savepoint():
+        outcomes = execute(tx, requests)
+        for outcome in outcomes:
+            for answer in outcome if isinstance(outcome, tuple) else (outcome,):
+                if isinstance(answer, BrokerError):
+                    raise answer
+    return outcomes
 
 
 def handles_batch(*commands: type) -> Callable[[BatchHandler], BatchHandler]:
@@ -39,7 +84,7 @@ def handles(
         handler: Callable[[Transaction, Principal, _Command], Any],
     ) -> Callable[[Transaction, Principal, _Command], Any]:
         def one_by_one(tx: Transaction, requests: list[Request]) -> list[Any]:
-            return [_outcome(handler, tx, request) for request in requests]
+            return [outcome_of(handler, tx, request) for request in requests]
 
         HANDLERS[command] = one_by_one
         return handler
@@ -47,9 +92,10 @@ def handles(
     return register
 
 
-def _outcome(
+def outcome_of(
     handler: Callable[[Transaction, Principal, Any], Any], tx: Transaction, request: Request
 ) -> Any:
+    """Return what a handler answers to one request, or the refusal it raises."""
     try:
         return handler(tx, request.principal, request.command)
     except BrokerError as refusal:

@@ -5,22 +5,27 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Sequence
 
-from sqlalchemy import delete, select
-
-from ...models import Removal
 from .. import statements as sql
+from ..statements import Statement
 from ..transaction import Transaction
 
 
-def remove(tx: Transaction, deliveries: Sequence[tuple[int, int]]) -> None:
+def remove(
+    tx: Transaction,
+    deliveries: Sequence[tuple[int, int]],
+    statement: Statement = sql.DELETE_DELIVERY,
+) -> None:
     """Delete deliveries, each given as (delivery id, message id).
 
     A message sent to a queue has one delivery, of its own id, and goes with it.
     A published one goes with its last copy. Counters are the caller's affair.
+
+    Args:
+        statement: deletes them; that of dead ones is another.
     """
     if not deliveries:
         return
-    tx.run_many(sql.DELETE_DELIVERY, [(delivery,) for delivery, _ in deliveries])
+    tx.run_many(statement, [(delivery,) for delivery, _ in deliveries])
     gone = [(message,) for delivery, message in deliveries if delivery == message]
     if len(gone) < len(deliveries):
         copies = Counter(message for delivery, message in deliveries if delivery != message)
@@ -33,30 +38,6 @@ def remove(tx: Transaction, deliveries: Sequence[tuple[int, int]]) -> None:
         tx.run_many(sql.DELETE_MESSAGE, gone)
 
 
-def note_next_expiry(tx: Transaction) -> None:
-    """Let the caller know when there is a key to be taken away again."""
-    tx.key_expires_at = tx.one(sql.NEXT_KEY_EXPIRY, ())[0]
-
-
-def clean_up(tx: Transaction, count: int) -> bool:
-    """Take away at most ``count`` deliveries of deleted queues, and as many expired keys.
-
-    Called between other work, so that neither a million deliveries nor a million
-    keys hold it up for longer than a few milliseconds.
-
-    Returns:
-        Whether more is left to do.
-    """
-    expired = tx.all(sql.EXPIRED_KEYS, (tx.now, count))
-    if expired:
-        tx.run_many(sql.DELETE_KEY, expired)
-    more = len(expired) == count
-    queue_id = tx.connection.scalar(select(Removal.queue_id).limit(1))
-    if queue_id is None:
-        return more
-    doomed = tx.all(sql.READY_SLICE, (queue_id, count)) or tx.all(sql.DUE_SLICE, (queue_id, count))
-    if doomed:
-        remove(tx, doomed)
-    else:
-        tx.connection.execute(delete(Removal).where(Removal.queue_id == queue_id))
-    return True
+def remove_dead(tx: Transaction, deliveries: Sequence[tuple[int, int]]) -> None:
+    """Delete dead deliveries, each given as (delivery id, message id)."""
+    remove(tx, deliveries, sql.DELETE_DEAD)

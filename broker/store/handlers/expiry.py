@@ -1,0 +1,44 @@
+"""Taking away what has lived too long; a claim passes over it until then."""
+
+from __future__ import annotations
+
+from ...commands.settings import ON_EXPIRE_DEAD
+from .. import statements as sql
+from ..transaction import Transaction
+from .death import Ending, die, drop
+from .removal import remove
+
+#: How many one transaction takes away: some 5 ms.
+EXPIRY_SLICE = 500
+EXPIRED = "expired"
+
+
+def expire(tx: Transaction, count: int = EXPIRY_SLICE) -> bool:
+    """Take away at most ``count`` expired deliveries, ready or delayed, of whatever queue.
+
+    They are dropped or die, as their queue says.
+
+    Returns:
+        Whether there may be more.
+    """
+    rows = tx.all(sql.EXPIRED, (tx.now, count))
+    by_queue: dict[int, list[tuple[Ending, bool]]] = {}
+    for delivery_id, message_id, size, queue_id, due_at, failures in rows:
+        ending = Ending(delivery_id, message_id, size, failures, EXPIRED)
+        by_queue.setdefault(queue_id, []).append((ending, due_at is None))
+    for queue_id, found in by_queue.items():
+        endings = [ending for ending, _ in found]
+        queue = tx.find_queue_by_id(queue_id)
+        if queue is None:
+            # Of a deleted queue, whose deliveries go in any case.
+            remove(tx, [(ending.delivery_id, ending.message_id) for ending in endings])
+            continue
+        ready = sum(is_ready for _, is_ready in found)
+        counters = tx.counters(queue_id)
+        counters.ready -= ready
+        counters.delayed -= len(found) - ready
+        if queue.on_expire == ON_EXPIRE_DEAD:
+            die(tx, queue, endings)
+        else:
+            drop(tx, queue, endings)
+    return len(rows) == count

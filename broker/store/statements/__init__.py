@@ -1,0 +1,14 @@
+"""The statements of the hot paths, a module for the tables of a kind.
+
+They run on the driver's own cursor with positional parameters: what SQLAlchemy
+does around each execution costs more than the statement itself (measured in
+``ARCHITECTURE.md``). Everything else goes through SQLAlchemy's connection.
+"""
+
+from .dead import *  # noqa: F403
+from .deliveries import *  # noqa: F403
+from .messages import *  # noqa: F403
+from .queues import *  # noqa: F403
+from .statement import Statement
+
+__all__ = ["Statement"]

@@ -1,0 +1,363 @@
+"""Deliveries: arriving, being claimed, falling due, expiring, going."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from sqlalchemy import (
+    and_,
+    bindparam,
+    case,
+    delete,
+    func,
+    insert,
+    literal_column,
+    or_,
+    select,
+    update,
+)
+
+from ...models import Delivery, Message, Queue
+from .queues import has_room
+from .statement import NULL, ZERO, Statement, insert_into, table_of
+
+_QUEUES = table_of(Queue)
+_MESSAGES = table_of(Message)
+_DELIVERIES = table_of(Delivery)
+
+_ARRIVING = (
+    "id", "queue_id", "message_id", "rank", "size", "attempts", "generation", "ready_at", "due_at",
+    "expires_at",
+)  # fmt: skip
+
+# --- arriving ---
+
+INSERT_DELIVERY = insert_into(_DELIVERIES, *_ARRIVING)
+
+
+def _fan_out(expires_at: Any, *conditions: Any) -> Any:
+    """Return one delivery for each subscription's queue, ids following the message's own."""
+    return insert(_DELIVERIES).from_select(
+        list(_ARRIVING),
+        select(
+            bindparam("before") + func.row_number().over(),
+            _QUEUES.c.id,
+            bindparam("message"),
+            bindparam("rank"),
+            bindparam("size"),
+            ZERO,
+            ZERO,
+            bindparam("ready_at"),
+            bindparam("due_at"),
+            expires_at,
+        ).where(_QUEUES.c.channel_id == bindparam("channel"), *conditions),
+    )
+
+
+#: For a channel whose subscriptions have no limits; made inside the database.
+FAN_OUT = Statement(
+    lambda: _fan_out(bindparam("expires_at")),
+    "before", "message", "rank", "size", "ready_at", "due_at", "expires_at", "channel",
+)  # fmt: skip
+
+
+def _earlier_expiry() -> Any:
+    """Return when a copy expires: by the message's lifetime or the queue's, the shorter."""
+    own: Any = bindparam("now") + _QUEUES.c.ttl
+    return case(
+        (_QUEUES.c.ttl == ZERO, bindparam("expires_at")),
+        (bindparam("expiry") < own, bindparam("expiry")),
+        else_=own,
+    )
+
+
+#: For one where some have: who is full or paused does not get it.
+FAN_OUT_WITHIN_LIMITS = Statement(
+    lambda: _fan_out(_earlier_expiry(), has_room()),
+    "before", "message", "rank", "size", "ready_at", "due_at",
+    "expires_at", "expiry", "now", "expiry", "now", "channel", "size",
+)  # fmt: skip
+
+
+# --- being claimed ---
+
+CLAIM = Statement(
+    lambda: (
+        select(
+            _DELIVERIES.c.id,
+            _DELIVERIES.c.message_id,
+            _DELIVERIES.c.rank,
+            _DELIVERIES.c.size,
+            _DELIVERIES.c.attempts,
+            _DELIVERIES.c.generation,
+            _DELIVERIES.c.died,
+            _MESSAGES.c.sender,
+            _MESSAGES.c.sent_at,
+            _MESSAGES.c.content_type,
+            _MESSAGES.c.headers,
+            _MESSAGES.c.body,
+        )
+        .join_from(_DELIVERIES, _MESSAGES, _MESSAGES.c.id == _DELIVERIES.c.message_id)
+        .where(
+            _DELIVERIES.c.queue_id == bindparam("queue"),
+            _DELIVERIES.c.due_at.is_(None),
+            or_(_DELIVERIES.c.expires_at.is_(None), _DELIVERIES.c.expires_at > bindparam("now")),
+        )
+        .order_by(_DELIVERIES.c.rank, _DELIVERIES.c.id)
+        .limit(bindparam("count"))
+        .offset(ZERO)
+    ),
+    "queue",
+    "now",
+    "count",
+)
+LEASE = Statement(
+    lambda: (
+        update(_DELIVERIES)
+        .values(
+            due_at=bindparam("until"),
+            leased_by=bindparam("user"),
+            attempts=_DELIVERIES.c.attempts + literal_column("1"),
+            generation=_DELIVERIES.c.generation + literal_column("1"),
+        )
+        .where(_DELIVERIES.c.id == bindparam("delivery"))
+    ),
+    "until",
+    "user",
+    "delivery",
+)
+FIND_DELIVERY = Statement(
+    lambda: select(
+        _DELIVERIES.c.queue_id,
+        _DELIVERIES.c.message_id,
+        _DELIVERIES.c.size,
+        _DELIVERIES.c.generation,
+        _DELIVERIES.c.due_at,
+        _DELIVERIES.c.leased_by,
+        _DELIVERIES.c.attempts,
+        _DELIVERIES.c.failures,
+    ).where(_DELIVERIES.c.id == bindparam("delivery")),
+    "delivery",
+)
+#: Ends a lease: ready (``until`` NULL) or delayed; ``uncounted`` is taken off the attempts.
+RELEASE = Statement(
+    lambda: (
+        update(_DELIVERIES)
+        .values(
+            due_at=bindparam("until"),
+            leased_by=NULL,
+            attempts=_DELIVERIES.c.attempts - bindparam("uncounted"),
+            failures=bindparam("failures_now"),
+        )
+        .where(_DELIVERIES.c.id == bindparam("delivery"))
+    ),
+    "uncounted",
+    "until",
+    "failures_now",
+    "delivery",
+)
+EXTEND = Statement(
+    lambda: (
+        update(_DELIVERIES)
+        .values(due_at=bindparam("until"))
+        .where(_DELIVERIES.c.id == bindparam("delivery"))
+    ),
+    "until",
+    "delivery",
+)
+
+# --- falling due ---
+
+
+def _due(state: Any, *columns: Any) -> Any:
+    return (
+        select(_DELIVERIES.c.id, *columns)
+        .where(
+            _DELIVERIES.c.queue_id == bindparam("queue"),
+            _DELIVERIES.c.due_at <= bindparam("now"),
+            state,
+        )
+        .order_by(_DELIVERIES.c.due_at)
+        .limit(bindparam("count"))
+        .offset(ZERO)
+    )
+
+
+def _next_due(state: Any) -> Any:
+    return select(func.min(_DELIVERIES.c.due_at)).where(
+        _DELIVERIES.c.queue_id == bindparam("queue"), _DELIVERIES.c.due_at.is_not(None), state
+    )
+
+
+_IS_DELAYED = _DELIVERIES.c.leased_by.is_(None)
+_IS_LEASED = _DELIVERIES.c.leased_by.is_not(None)
+
+FIND_DUE_DELAYED = Statement(lambda: _due(_IS_DELAYED), "queue", "now", "count")
+FIND_DUE_LEASED = Statement(
+    lambda: _due(
+        _IS_LEASED,
+        _DELIVERIES.c.message_id,
+        _DELIVERIES.c.leased_by,
+        _DELIVERIES.c.attempts,
+        _DELIVERIES.c.failures,
+        _DELIVERIES.c.size,
+    ),
+    "queue",
+    "now",
+    "count",
+)
+#: Leases that live as long as a connection; their attempts are taken back.
+FIND_CONNECTION_LEASES = Statement(
+    lambda: (
+        select(_DELIVERIES.c.id, _DELIVERIES.c.failures)
+        .where(
+            _DELIVERIES.c.queue_id == bindparam("queue"),
+            _DELIVERIES.c.due_at >= bindparam("far"),
+            _IS_LEASED,
+        )
+        .limit(bindparam("count"))
+        .offset(ZERO)
+    ),
+    "queue",
+    "far",
+    "count",
+)
+NEXT_DUE_DELAYED = Statement(lambda: _next_due(_IS_DELAYED), "queue")
+NEXT_DUE_LEASED = Statement(lambda: _next_due(_IS_LEASED), "queue")
+MAKE_READY = Statement(
+    lambda: (
+        update(_DELIVERIES)
+        .values(
+            ready_at=func.coalesce(_DELIVERIES.c.ready_at, _DELIVERIES.c.due_at),
+            due_at=NULL,
+        )
+        .where(_DELIVERIES.c.id == bindparam("delivery"))
+    ),
+    "delivery",
+)
+#: A lease that has ended by itself: ready again, one failure more.
+END_LEASE = Statement(
+    lambda: (
+        update(_DELIVERIES)
+        .values(due_at=NULL, leased_by=NULL, failures=bindparam("failures_now"))
+        .where(_DELIVERIES.c.id == bindparam("delivery"))
+    ),
+    "failures_now",
+    "delivery",
+)
+#: The head of a priority, to tell how long its oldest message has been ready.
+READY_HEAD = Statement(
+    lambda: (
+        select(_DELIVERIES.c.ready_at)
+        .where(
+            _DELIVERIES.c.queue_id == bindparam("queue"),
+            _DELIVERIES.c.due_at.is_(None),
+            _DELIVERIES.c.rank == bindparam("rank_of_head"),
+        )
+        .order_by(_DELIVERIES.c.id)
+        .limit(bindparam("count"))
+        .offset(ZERO)
+    ),
+    "queue",
+    "rank_of_head",
+    "count",
+)
+
+# --- moving and going ---
+
+#: To another queue, where it is ready and nobody has tried yet.
+MOVE = Statement(
+    lambda: (
+        update(_DELIVERIES)
+        .values(
+            queue_id=bindparam("queue"),
+            attempts=ZERO,
+            ready_at=bindparam("ready_now"),
+            due_at=NULL,
+            leased_by=NULL,
+            expires_at=bindparam("expiry"),
+            failures=bindparam("failures_now"),
+            died=bindparam("provenance"),
+        )
+        .where(_DELIVERIES.c.id == bindparam("delivery"))
+    ),
+    "queue",
+    "ready_now",
+    "expiry",
+    "failures_now",
+    "provenance",
+    "delivery",
+)
+DELETE_DELIVERY = Statement(
+    lambda: delete(_DELIVERIES).where(_DELIVERIES.c.id == bindparam("delivery")), "delivery"
+)
+
+
+def _slice(*conditions: Any) -> Any:
+    return (
+        select(_DELIVERIES.c.id, _DELIVERIES.c.message_id, _DELIVERIES.c.size)
+        .where(_DELIVERIES.c.queue_id == bindparam("queue"), *conditions)
+        .limit(bindparam("count"))
+        .offset(ZERO)
+    )
+
+
+_IS_READY = _DELIVERIES.c.due_at.is_(None)
+_WAITS_FOR_ITS_TIME = and_(_DELIVERIES.c.due_at.is_not(None), _IS_DELAYED)
+
+READY_SLICE = Statement(lambda: _slice(_IS_READY), "queue", "count")
+DELAYED_SLICE = Statement(lambda: _slice(_WAITS_FOR_ITS_TIME), "queue", "count")
+LEASED_SLICE = Statement(lambda: _slice(_IS_LEASED), "queue", "count")
+#: Those that were there when a purge began.
+OLD_READY_SLICE = Statement(
+    lambda: _slice(_IS_READY, _DELIVERIES.c.id <= bindparam("last")), "queue", "last", "count"
+)
+OLD_DELAYED_SLICE = Statement(
+    lambda: _slice(_WAITS_FOR_ITS_TIME, _DELIVERIES.c.id <= bindparam("last")),
+    "queue",
+    "last",
+    "count",
+)
+
+EXPIRED = Statement(
+    lambda: (
+        select(
+            _DELIVERIES.c.id,
+            _DELIVERIES.c.message_id,
+            _DELIVERIES.c.size,
+            _DELIVERIES.c.queue_id,
+            _DELIVERIES.c.due_at,
+            _DELIVERIES.c.failures,
+        )
+        .where(_DELIVERIES.c.expires_at <= bindparam("now"), _IS_DELAYED)
+        .order_by(_DELIVERIES.c.expires_at)
+        .limit(bindparam("count"))
+        .offset(ZERO)
+    ),
+    "now",
+    "count",
+)
+NEXT_EXPIRY = Statement(
+    lambda: select(func.min(_DELIVERIES.c.expires_at)).where(
+        _DELIVERIES.c.expires_at.is_not(None), _IS_DELAYED
+    )
+)
+#: The one of a message in a queue, as :data:`~.dead.FIND_DEAD` finds a dead one.
+FIND_COPY = Statement(
+    lambda: select(
+        _DELIVERIES.c.id,
+        _DELIVERIES.c.message_id,
+        _DELIVERIES.c.size,
+        _DELIVERIES.c.due_at,
+        _DELIVERIES.c.leased_by,
+        _DELIVERIES.c.expires_at,
+        _DELIVERIES.c.failures,
+        _DELIVERIES.c.died,
+    ).where(
+        _DELIVERIES.c.id.between(bindparam("first"), bindparam("last")),
+        _DELIVERIES.c.queue_id == bindparam("queue"),
+    ),
+    "first",
+    "last",
+    "queue",
+)

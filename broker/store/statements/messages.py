@@ -1,0 +1,69 @@
+"""Messages, publications and keys."""
+
+from __future__ import annotations
+
+from sqlalchemy import bindparam, delete, func, select, update
+
+from ...models import IdempotencyKey, Message, Publication
+from .statement import ZERO, Statement, insert_into, table_of
+
+_MESSAGES = table_of(Message)
+_PUBLICATIONS = table_of(Publication)
+_KEYS = table_of(IdempotencyKey)
+
+INSERT_MESSAGE = insert_into(
+    _MESSAGES, "id", "sender", "sent_at", "content_type", "headers", "body"
+)  # fmt: skip
+DELETE_MESSAGE = Statement(
+    lambda: delete(_MESSAGES).where(_MESSAGES.c.id == bindparam("message")), "message"
+)
+
+INSERT_PUBLICATION = insert_into(_PUBLICATIONS, "message_id", "copies", "remaining")
+FIND_PUBLICATION = Statement(
+    lambda: select(_PUBLICATIONS.c.copies).where(
+        _PUBLICATIONS.c.message_id == bindparam("message")
+    ),
+    "message",
+)
+TAKE_COPIES = Statement(
+    lambda: (
+        update(_PUBLICATIONS)
+        .values(remaining=_PUBLICATIONS.c.remaining - bindparam("copies"))
+        .where(_PUBLICATIONS.c.message_id == bindparam("message"))
+        .returning(_PUBLICATIONS.c.remaining)
+    ),
+    "copies",
+    "message",
+)
+DELETE_PUBLICATION = Statement(
+    lambda: delete(_PUBLICATIONS).where(_PUBLICATIONS.c.message_id == bindparam("message")),
+    "message",
+)
+
+FIND_KEY = Statement(
+    lambda: select(_KEYS.c.message_id, _KEYS.c.expires_at, _KEYS.c.count).where(
+        _KEYS.c.target_id == bindparam("target"), _KEYS.c.key == bindparam("k")
+    ),
+    "target",
+    "k",
+)
+INSERT_KEY = insert_into(_KEYS, "target_id", "key", "message_id", "expires_at", "count")
+DELETE_KEY = Statement(
+    lambda: delete(_KEYS).where(
+        _KEYS.c.target_id == bindparam("target"), _KEYS.c.key == bindparam("k")
+    ),
+    "target",
+    "k",
+)
+NEXT_KEY_EXPIRY = Statement(lambda: select(func.min(_KEYS.c.expires_at)))
+EXPIRED_KEYS = Statement(
+    lambda: (
+        select(_KEYS.c.target_id, _KEYS.c.key)
+        .where(_KEYS.c.expires_at <= bindparam("now"))
+        .order_by(_KEYS.c.expires_at)
+        .limit(bindparam("count"))
+        .offset(ZERO)
+    ),
+    "now",
+    "count",
+)

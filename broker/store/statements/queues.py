@@ -1,0 +1,221 @@
+"""Queues, their counters, channels and users."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from sqlalchemy import and_, bindparam, func, or_, select, true, update
+
+from ...models import Channel, Delivery, Queue, Sequence, Subscription, User
+from .statement import ZERO, Statement, table_of
+
+_SEQUENCES = table_of(Sequence)
+_QUEUES = table_of(Queue)
+_CHANNELS = table_of(Channel)
+_SUBSCRIPTIONS = table_of(Subscription)
+_DELIVERIES = table_of(Delivery)
+_USERS = table_of(User)
+
+ALLOCATE = Statement(
+    lambda: (
+        update(_SEQUENCES)
+        .values(value=_SEQUENCES.c.value + bindparam("count"))
+        .where(_SEQUENCES.c.name == bindparam("sequence"))
+        .returning(_SEQUENCES.c.value)
+    ),
+    "count",
+    "sequence",
+)
+
+#: In the order of :class:`~broker.store.transaction.QueueRow`.
+QUEUE_COLUMNS = (
+    "id", "name", "owner_id", "channel_id", "ready", "delayed", "leased", "dead", "bytes",
+    "sends_paused", "pulls_paused", "max_attempts", "dead_letter", "backoff", "ttl", "on_expire",
+    "max_messages", "max_bytes", "on_full", "expire_idle", "idle_at",
+)  # fmt: skip
+_COUNTERS = ("ready", "delayed", "leased", "dead", "bytes", "dropped")
+
+FIND_QUEUE = Statement(
+    lambda: select(*(_QUEUES.c[c] for c in QUEUE_COLUMNS)).where(_QUEUES.c.name == bindparam("n")),
+    "n",
+)
+FIND_QUEUE_BY_ID = Statement(
+    lambda: select(*(_QUEUES.c[c] for c in QUEUE_COLUMNS)).where(_QUEUES.c.id == bindparam("n")),
+    "n",
+)
+
+
+def _added() -> Any:
+    return update(_QUEUES).values({c: _QUEUES.c[c] + bindparam(f"add_{c}") for c in _COUNTERS})
+
+
+ADD_TO_QUEUE = Statement(
+    lambda: _added().where(_QUEUES.c.id == bindparam("queue")),
+    *(f"add_{counter}" for counter in _COUNTERS),
+    "queue",
+)
+ADD_TO_SUBSCRIPTIONS = Statement(
+    lambda: _added().where(_QUEUES.c.channel_id == bindparam("channel")),
+    *(f"add_{counter}" for counter in _COUNTERS),
+    "channel",
+)
+
+FIND_USER_NAME = Statement(
+    lambda: select(_USERS.c.name).where(_USERS.c.id == bindparam("user")), "user"
+)
+FIND_CHANNEL = Statement(
+    lambda: select(
+        _CHANNELS.c.id,
+        _CHANNELS.c.name,
+        _CHANNELS.c.owner_id,
+        _CHANNELS.c.publish,
+        _CHANNELS.c.subscriptions,
+    ).where(_CHANNELS.c.name == bindparam("n")),
+    "n",
+)
+IS_SUBSCRIBED = Statement(
+    lambda: select(_SUBSCRIPTIONS.c.id).where(
+        _SUBSCRIPTIONS.c.channel_id == bindparam("channel"),
+        _SUBSCRIPTIONS.c.user_id == bindparam("user"),
+    ),
+    "channel",
+    "user",
+)
+
+# --- subscriptions with limits ---
+
+
+def has_room() -> Any:
+    """Return the condition that a subscription's queue takes one more of ``size`` bytes."""
+    held = _QUEUES.c.ready + _QUEUES.c.delayed + _QUEUES.c.leased + _QUEUES.c.dead
+    return and_(
+        _QUEUES.c.sends_paused.is_not(true()),
+        or_(_QUEUES.c.max_messages == ZERO, held < _QUEUES.c.max_messages),
+        or_(
+            _QUEUES.c.max_bytes == ZERO,
+            _QUEUES.c.bytes + bindparam("size") <= _QUEUES.c.max_bytes,
+        ),
+    )
+
+
+#: Whether any subscription of a channel has limits, a lifetime or a pause.
+IS_LIMITED = Statement(
+    lambda: (
+        select(_QUEUES.c.id)
+        .where(_QUEUES.c.channel_id == bindparam("channel"), _QUEUES.c.is_limited.is_(true()))
+        .limit(bindparam("count"))
+        .offset(ZERO)
+    ),
+    "channel",
+    "count",
+)
+ADD_TO_ROOMY = Statement(
+    lambda: _added().where(_QUEUES.c.channel_id == bindparam("channel"), has_room()),
+    *(f"add_{counter}" for counter in _COUNTERS),
+    "channel",
+    "size",
+)
+#: Before :data:`ADD_TO_ROOMY`: who does not get a publication has lost it.
+COUNT_MISSED = Statement(
+    lambda: (
+        update(_QUEUES)
+        .values(dropped=_QUEUES.c.dropped + bindparam("missed"))
+        .where(
+            _QUEUES.c.channel_id == bindparam("channel"),
+            _QUEUES.c.is_limited.is_(true()),
+            ~has_room(),
+        )
+    ),
+    "missed",
+    "channel",
+    "size",
+)
+
+
+def _ready_in(deliveries: Any) -> Any:
+    return and_(deliveries.c.queue_id == _QUEUES.c.id, deliveries.c.due_at.is_(None))
+
+
+def _first_to_go() -> Any:
+    """Return the id of what a full queue drops: ready, of the lowest priority, the oldest."""
+    ranks, rows = _DELIVERIES.alias(), _DELIVERIES.alias()
+    lowest = select(func.max(ranks.c.rank)).where(_ready_in(ranks)).correlate(_QUEUES)
+    return (
+        select(func.min(rows.c.id))
+        .where(_ready_in(rows), rows.c.rank == lowest.scalar_subquery())
+        .correlate(_QUEUES)
+        .scalar_subquery()
+    )
+
+
+#: What the full subscriptions of a channel that drop their oldest drop first, one of each.
+VICTIMS = Statement(
+    lambda: (
+        select(_DELIVERIES.c.id, _DELIVERIES.c.message_id, _DELIVERIES.c.size, _QUEUES.c.id)
+        .join_from(_QUEUES, _DELIVERIES, _DELIVERIES.c.id == _first_to_go())
+        .where(
+            _QUEUES.c.channel_id == bindparam("channel"),
+            _QUEUES.c.is_limited.is_(true()),
+            _QUEUES.c.on_full == bindparam("on_full"),
+            _QUEUES.c.sends_paused.is_not(true()),
+            or_(_QUEUES.c.max_bytes == ZERO, _QUEUES.c.max_bytes >= bindparam("least")),
+            ~has_room(),
+        )
+    ),
+    "channel",
+    "on_full",
+    "least",
+    "size",
+)
+#: The same for one queue.
+VICTIM = Statement(
+    lambda: (
+        select(_DELIVERIES.c.id, _DELIVERIES.c.message_id, _DELIVERIES.c.size)
+        .join_from(_QUEUES, _DELIVERIES, _DELIVERIES.c.id == _first_to_go())
+        .where(_QUEUES.c.id == bindparam("queue"))
+    ),
+    "queue",
+)
+
+# --- queues that need care ---
+
+#: Queues whose dead go to a queue of that name, and that have some leased.
+FEEDERS = Statement(
+    lambda: select(_QUEUES.c.name).where(
+        _QUEUES.c.dead_letter == bindparam("n"), _QUEUES.c.leased > ZERO
+    ),
+    "n",
+)
+#: All queues in which something falls due; looked for once, as a server starts.
+BUSY_QUEUES = Statement(
+    lambda: select(_QUEUES.c.name).where(or_(_QUEUES.c.leased > ZERO, _QUEUES.c.delayed > ZERO))
+)
+QUEUES_OF_CHANNEL = Statement(
+    lambda: (
+        select(_QUEUES.c.name)
+        .join_from(_CHANNELS, _QUEUES, _QUEUES.c.channel_id == _CHANNELS.c.id)
+        .where(_CHANNELS.c.name == bindparam("n"))
+    ),
+    "n",
+)
+TOUCH = Statement(
+    lambda: (
+        update(_QUEUES).values(idle_at=bindparam("until")).where(_QUEUES.c.id == bindparam("queue"))
+    ),
+    "until",
+    "queue",
+)
+NEXT_IDLE = Statement(
+    lambda: select(func.min(_QUEUES.c.idle_at)).where(_QUEUES.c.idle_at.is_not(None))
+)
+IDLE = Statement(
+    lambda: (
+        select(_QUEUES.c.id)
+        .where(_QUEUES.c.idle_at <= bindparam("now"))
+        .order_by(_QUEUES.c.idle_at)
+        .limit(bindparam("count"))
+        .offset(ZERO)
+    ),
+    "now",
+    "count",
+)
