@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from ._version import __version__ as __version__
     from .client.sync import Client as Client
     from .client.sync import connect as connect
-    from .commands.message import Message as Message
+    from .commands.delivery import Message as Message
     from .errors import BrokerError as BrokerError
     from .errors import Conflict as Conflict
     from .errors import Denied as Denied
@@ -35,7 +35,7 @@ _HOMES = {
     "__version__": "._version",
     "Client": ".client.sync",
     "connect": ".client.sync",
-    "Message": ".commands.message",
+    "Message": ".commands.delivery",
     **dict.fromkeys(_ERRORS, ".errors"),
 }
 

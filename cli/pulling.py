@@ -18,7 +18,7 @@ from .settings import DURATION, Settings, WholeNumber
 
 if TYPE_CHECKING:
     from broker.client.sync import Client
-    from broker.commands.message import Message
+    from broker.commands.delivery import Message
 
 _Function = TypeVar("_Function", bound=Callable[..., Any])
 #: What a pipe that is ready takes for sure without blocking (PIPE_BUF).

@@ -17,7 +17,7 @@ from .settings import Command, Settings, password_of
 
 if TYPE_CHECKING:
     from broker.client.sync import Client
-    from broker.commands.message import Message
+    from broker.commands.delivery import Message
 
 
 class Entry(NamedTuple):

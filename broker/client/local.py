@@ -18,6 +18,7 @@ from .sockets import ConnectionRefused, SocketTransport, with_key
 
 if TYPE_CHECKING:
     from ..service.embedded import EmbeddedBroker
+    from .consuming import Source
 
 #: A server that stops and one that starts may alternate this often under one call.
 MAX_TURNS = 10
@@ -52,6 +53,17 @@ class LocalTransport:
             except ConnectionRefused:
                 self._leave_server()
         raise Unavailable(f"the owner of {self._address.path} keeps changing")
+
+    def consume(self, queue: str, prefetch: int) -> Source | None:
+        """Return the messages that a server pushes; None where none runs."""
+        server = self._server or self._find_server(read_owner(self._address.path))
+        if server is None:
+            return None
+        try:
+            return server.consume(queue, prefetch)
+        except ConnectionRefused:
+            self._leave_server()
+            raise
 
     def _find_server(self, owner: Owner | None) -> SocketTransport | None:
         """Return a connection to the server the lock file speaks of, if it answers."""

@@ -14,14 +14,19 @@ from .. import names
 from ..errors import BrokerError
 
 if TYPE_CHECKING:
+    from datetime import datetime
+
     from ..commands.channel import Channel
-    from ..commands.message import Message
+    from ..commands.dead import Dead
+    from ..commands.delivery import Message, Peeked, Whereabouts
     from ..commands.queue import Queue
-    from ..commands.sending import Sent
+    from ..commands.sending import Sent, SentMany
     from ..commands.status import ServerStatus
     from ..commands.user import User
 
 _Result = TypeVar("_Result")
+#: Settings of a queue by name, each as text or as a whole number.
+Settings = Mapping[str, str | int]
 
 
 class Methods:
@@ -33,11 +38,31 @@ class Methods:
 
     # --- queues ---
 
-    def create_queue(self, name: str, *, if_missing: bool = False) -> None:
-        """Create a queue; Exists if there is one, unless ``if_missing``."""
+    def create_queue(
+        self, name: str, *, settings: Settings | None = None, if_missing: bool = False
+    ) -> None:
+        """Create a queue; Exists if there is one, unless ``if_missing``.
+
+        Args:
+            name: of the queue.
+            settings: as ``{"max_attempts": 3, "ttl": "10m"}``; those of a queue that
+                exists already stay as they are.
+        """
         from ..commands.queue import QueueCreate
 
-        return self._call(QueueCreate(name, if_missing), _nothing)
+        return self._call(QueueCreate(name, _words(settings), if_missing), _nothing)
+
+    def set_queue(self, name: str, settings: Settings) -> None:
+        """Change settings of a live queue or subscription; for owner and admins.
+
+        Args:
+            name: of the queue; that of a subscription is ``CHANNEL@USER[@NAME]``.
+            settings: as ``{"max_messages": 1000, "on_full": "drop-oldest"}``; an empty
+                text takes one back to its default.
+        """
+        from ..commands.queue import QueueSet
+
+        return self._call(QueueSet(name, _words(settings)), _nothing)
 
     def delete_queue(self, name: str, *, if_empty: bool = False, if_exists: bool = False) -> int:
         """Delete a queue and return how many messages went with it.
@@ -74,6 +99,8 @@ class Methods:
         key_ttl_ms: int = names.DEFAULT_KEY_TTL_MS,
         content_type: str | None = None,
         headers: Mapping[str, str] | None = None,
+        at: datetime | None = None,
+        ttl_ms: int | None = None,
     ) -> Sent:
         """Send a message; when this returns it is on disk.
 
@@ -86,19 +113,52 @@ class Methods:
                 nothing and returns the first one's id.
             content_type: passed on as it is.
             headers: text under text, passed on as they are.
+            at: not delivered before that time, which has a zone; not with ``delay_ms``.
+            ttl_ms: expires so many milliseconds from now, unless leased by then.
 
         Raises:
             NotFound: there is no such queue.
             TooBig: the body or the headers.
+            Full: the queue or the disk is full.
+            Conflict: sends to the queue are paused.
         """
         from ..commands.queue import QueueSend
 
         return self._call(
             QueueSend(
-                queue, body, priority, delay_ms, key, key_ttl_ms, content_type, headers or None
+                queue, body, priority, delay_ms, key, key_ttl_ms, content_type, headers or None,
+                _at_ms(at), ttl_ms,
             ),
             _sent,
-        )
+        )  # fmt: skip
+
+    def send_many(
+        self,
+        queue: str,
+        bodies: Sequence[bytes],
+        *,
+        priority: int = names.DEFAULT_PRIORITY,
+        delay_ms: int = 0,
+        key: str | None = None,
+        key_ttl_ms: int = names.DEFAULT_KEY_TTL_MS,
+        content_type: str | None = None,
+        headers: Mapping[str, str] | None = None,
+        at: datetime | None = None,
+        ttl_ms: int | None = None,
+    ) -> SentMany:
+        """Send up to 1000 messages alike, all or none; all else as in :meth:`send`.
+
+        A ``key`` is that of all of them together.
+        """
+        from ..commands.queue import QueueSendMany
+
+        return self._call(
+            QueueSendMany(
+                queue, tuple(bodies), priority, delay_ms, key, key_ttl_ms, content_type,
+                headers or None, _at_ms(at), ttl_ms,
+            ),
+            _sent_many,
+        )  # fmt: skip
 
     def pull(
         self,
@@ -130,6 +190,90 @@ class Methods:
         from ..commands.queue import QueuePull
 
         return self._call(QueuePull(queue, max_count, wait_ms, lease_ms, no_ack), list)
+
+    def peek(self, queue: str, max_count: int = 1, *, state: str = "ready") -> list[Peeked]:
+        """Return the first deliveries in a state without touching them.
+
+        Args:
+            queue: whose.
+            max_count: at most so many, 1 to 1000.
+            state: ``ready``, ``delayed``, ``leased`` or ``dead``.
+        """
+        from ..commands.queue import QueuePeek
+
+        return self._call(QueuePeek(queue, max_count, state), list)
+
+    def purge(self, queue: str) -> int:
+        """Delete what is ready or delayed in a queue, for owner and admins; return how many."""
+        from ..commands.queue import QueuePurge
+
+        return self._call(QueuePurge(queue), int)
+
+    def pause(self, queue: str, *, sends: bool = True, pulls: bool = True) -> None:
+        """Refuse sends (Conflict), and let pulls find nothing; for owner and admins."""
+        from ..commands.queue import QueuePause
+
+        return self._call(QueuePause(queue, sends and not pulls, pulls and not sends), _nothing)
+
+    def resume(self, queue: str, *, sends: bool = True, pulls: bool = True) -> None:
+        """End a pause of sends, pulls, or both."""
+        from ..commands.queue import QueueResume
+
+        return self._call(QueueResume(queue, sends and not pulls, pulls and not sends), _nothing)
+
+    # --- the dead ---
+
+    def list_dead(
+        self, queue: str, *, match: str | None = None, limit: int = 100, after: int = 0
+    ) -> list[Dead]:
+        """Return dead messages of a queue without their bodies, the oldest first.
+
+        Args:
+            queue: whose.
+            match: only those with this text in body, headers or reason.
+            limit: at most so many, 1 to 1000.
+            after: only those after the message of this id.
+        """
+        from ..commands.dead import DeadList
+
+        return self._call(DeadList(queue, match, limit, after), list)
+
+    def show_dead(self, queue: str, id: int) -> Peeked:
+        """Return a dead message with its body and its failures."""
+        from ..commands.dead import DeadShow
+        from ..commands.delivery import Peeked
+
+        return self._call(DeadShow(queue, id), Peeked._make)
+
+    def retry_dead(
+        self,
+        queue: str,
+        id: int | None = None,
+        *,
+        match: str | None = None,
+        limit: int | None = None,
+    ) -> int:
+        """Put dead messages back at their old places, attempts at zero; return how many.
+
+        The one of that ``id``, or without it all, at most ``limit``, those that
+        ``match``. For owner and admins.
+        """
+        from ..commands.dead import DeadRetry
+
+        return self._call(DeadRetry(queue, id, id is None, match, limit), int)
+
+    def drop_dead(
+        self,
+        queue: str,
+        id: int | None = None,
+        *,
+        match: str | None = None,
+        limit: int | None = None,
+    ) -> int:
+        """Delete dead messages, chosen as in :meth:`retry_dead`; return how many."""
+        from ..commands.dead import DeadDrop
+
+        return self._call(DeadDrop(queue, id, id is None, match, limit), int)
 
     # --- channels ---
 
@@ -165,11 +309,20 @@ class Methods:
 
         return self._call(ChannelShow(name), Channel._make)
 
-    def subscribe(self, channel: str, *, as_name: str | None = None) -> None:
-        """Subscribe: what is published from now on waits for the caller. Twice is fine."""
+    def subscribe(
+        self, channel: str, *, as_name: str | None = None, settings: Settings | None = None
+    ) -> None:
+        """Subscribe: what is published from now on waits for the caller. Twice is fine.
+
+        Args:
+            channel: what to.
+            as_name: a second, named subscription of the caller.
+            settings: as of a queue, and ``expire_idle``: a subscription nobody pulls
+                from for so long ends. One that exists already gets them too.
+        """
         from ..commands.channel import ChannelSubscribe
 
-        return self._call(ChannelSubscribe(channel, as_name), _nothing)
+        return self._call(ChannelSubscribe(channel, as_name, _words(settings)), _nothing)
 
     def unsubscribe(self, channel: str, *, as_name: str | None = None) -> int:
         """End a subscription; return how many messages waited in it."""
@@ -188,6 +341,8 @@ class Methods:
         key_ttl_ms: int = names.DEFAULT_KEY_TTL_MS,
         content_type: str | None = None,
         headers: Mapping[str, str] | None = None,
+        at: datetime | None = None,
+        ttl_ms: int | None = None,
     ) -> Sent:
         """Publish to every subscription there is; all else as in :meth:`send`.
 
@@ -206,6 +361,8 @@ class Methods:
                 key_ttl_ms,
                 content_type,
                 headers or None,
+                _at_ms(at),
+                ttl_ms,
             ),
             _sent,
         )
@@ -257,28 +414,73 @@ class Methods:
 
         return self._call(MessageAck(tuple(receipts)), list)
 
-    def nack(self, receipt: str, *, delay_ms: int = 0, uncounted: bool = False) -> None:
-        """Give a message back: ready at its old place at once, or after ``delay_ms``.
+    def nack(
+        self,
+        receipt: str,
+        *,
+        delay_ms: int | None = None,
+        uncounted: bool = False,
+        dead: bool = False,
+        reason: str | None = None,
+    ) -> None:
+        """Give a message back to its old place; Stale if its lease has ended.
 
-        With ``uncounted`` the attempt does not count. Stale if its lease has ended.
+        Args:
+            receipt: of its lease.
+            delay_ms: ready again so many milliseconds from now, 0 is at once; None is
+                by the queue's ``backoff``, at once where there is none.
+            uncounted: the attempt does not count.
+            dead: it dies at once.
+            reason: why, for people; remembered with the failure.
         """
         from ..commands.message import MessageNack
 
-        return self._call(MessageNack((receipt,), delay_ms, uncounted), _raise_first)
+        return self._call(MessageNack((receipt,), delay_ms, uncounted, dead, reason), _raise_first)
 
     def nack_many(
-        self, receipts: Sequence[str], *, delay_ms: int = 0, uncounted: bool = False
+        self,
+        receipts: Sequence[str],
+        *,
+        delay_ms: int | None = None,
+        uncounted: bool = False,
+        dead: bool = False,
+        reason: str | None = None,
     ) -> list[BrokerError | None]:
         """Give messages back; for each None, or why it was refused."""
         from ..commands.message import MessageNack
 
-        return self._call(MessageNack(tuple(receipts), delay_ms, uncounted), list)
+        return self._call(MessageNack(tuple(receipts), delay_ms, uncounted, dead, reason), list)
 
     def extend(self, receipt: str, *, lease_ms: int = names.DEFAULT_LEASE_MS) -> None:
         """Let a lease end ``lease_ms`` from now. Stale if it has ended already."""
         from ..commands.message import MessageExtend
 
         return self._call(MessageExtend(receipt, lease_ms), _nothing)
+
+    def show_message(self, id: int) -> Whereabouts:
+        """Return a message, and where each of its deliveries is that the caller may see."""
+        from ..commands.delivery import Whereabouts
+        from ..commands.message import MessageShow
+
+        return self._call(MessageShow(id), Whereabouts._make)
+
+    def delete_message(self, queue: str, id: int) -> None:
+        """Delete a message from a queue, in whatever state; for owner and admins."""
+        from ..commands.message import MessageDelete
+
+        return self._call(MessageDelete(queue, id), _nothing)
+
+    def release_message(self, queue: str, id: int) -> None:
+        """Make a leased or delayed message ready at once, uncounted; for owner and admins."""
+        from ..commands.message import MessageRelease
+
+        return self._call(MessageRelease(queue, id), _nothing)
+
+    def move_message(self, queue: str, id: int, to: str) -> None:
+        """Move a message to another queue, ready there, attempts at zero; for owner and admins."""
+        from ..commands.message import MessageMove
+
+        return self._call(MessageMove(queue, id, to), _nothing)
 
     # --- users ---
 
@@ -344,6 +546,25 @@ def _sent(outcome: int | Sent) -> Sent:
     from ..commands.sending import Sent
 
     return Sent(outcome, False) if isinstance(outcome, int) else outcome
+
+
+def _sent_many(outcome: Sequence[int] | SentMany) -> SentMany:
+    from ..commands.sending import SentMany
+
+    return outcome if isinstance(outcome, SentMany) else SentMany(tuple(outcome), False)
+
+
+def _words(settings: Settings | None) -> tuple[tuple[str, str], ...]:
+    return tuple((name, str(value)) for name, value in (settings or {}).items())
+
+
+def _at_ms(at: datetime | None) -> int | None:
+    if at is None:
+        return None
+    # Imported here: hardly any one-shot gives a time.
+    from .times import time_ms
+
+    return time_ms(at)
 
 
 def _first(messages: Sequence[Message]) -> Message | None:

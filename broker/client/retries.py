@@ -30,6 +30,9 @@ def is_repeatable(command: Any) -> bool:
 
     By name for receipts, so that a one-shot does not import nouns it does not use.
     """
+    if getattr(command, "send", None) is not None:
+        # Acknowledged a second time it would be refused, though it was all done.
+        return False
     if getattr(command, "key", None) is not None:
         return True
     if hasattr(command, "no_ack"):

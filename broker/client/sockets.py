@@ -4,16 +4,18 @@ from __future__ import annotations
 
 import socket
 import time
-from typing import Any
+from collections import deque
+from typing import TYPE_CHECKING, Any
 
-from ..commands.grammar import words_of
-from ..commands.table import syntax_of
 from ..config import Address
 from ..errors import BrokerError, NoAuth, Protocol, Unavailable
-from ..protocols.resp.encoder import encode_request
+from ..protocols.resp.calls import Call, call_of
+from ..protocols.resp.encoder import Push, encode_request
 from ..protocols.resp.replies import NOT_READY, ReplyParser
-from ..protocols.resp.results import from_reply
 from .retries import Backoff, is_repeatable, with_key
+
+if TYPE_CHECKING:
+    from .consuming import Source
 
 __all__ = ["ConnectionRefused", "SocketTransport", "with_key"]
 
@@ -63,6 +65,8 @@ class SocketTransport:
         self._parser = ReplyParser()
         self._greeting = b""
         self._greeting_owed = False
+        #: What was pushed and not yet taken; a consumer's prefetch bounds it.
+        self.pushed: deque[Push] = deque()
 
     def open(self) -> None:
         """Connect, if that is not done yet; the login travels with the first command.
@@ -118,14 +122,13 @@ class SocketTransport:
             BrokerError: what the server refused it with, or Unavailable.
         """
         command = with_key(command)
-        syntax = syntax_of(type(command))
-        request = encode_request(words_of(syntax, command))
+        call = call_of(command)
         patience_s = self._timeout_s + getattr(command, "wait_ms", 0) / 1000
         backoff = Backoff(self._timeout_s)
         while True:
             try:
                 self.open()
-                outcome = from_reply(syntax, command, self._exchange(request, patience_s))
+                outcome = call.outcome(self._exchange(call, patience_s))
             except ConnectionRefused:
                 if not self._reconnects or not backoff.pause():
                     raise
@@ -142,8 +145,32 @@ class SocketTransport:
                     raise outcome
                 return outcome
 
-    def _exchange(self, request: bytes, patience_s: float) -> Any:
-        """Send a request, led by the greeting on a new connection, and return its reply."""
+    def execute_once(self, command: Any) -> Any:
+        """Execute a command on the connection there is, or on the first; nothing is repeated.
+
+        Raises:
+            ConnectionLost: it ended; whether the command was executed is not known.
+            ConnectionRefused: there is none to be had.
+            BrokerError: what the server refused it with.
+        """
+        self.open()
+        call = call_of(command)
+        outcome = call.outcome(self._exchange(call, self._timeout_s))
+        if isinstance(outcome, BrokerError):
+            raise outcome
+        return outcome
+
+    def consume(self, queue: str, prefetch: int) -> Source:
+        """Return the messages of a queue, pushed on a connection of their own."""
+        from .consuming import PushSource
+
+        transport = SocketTransport(
+            self._address, password=self._password, timeout_s=self._timeout_s
+        )
+        return PushSource(transport, queue, prefetch)
+
+    def _exchange(self, call: Call, patience_s: float) -> list[Any]:
+        """Send a call, led by the greeting on a new connection, and return its replies."""
         connection = self._socket
         if connection is None:
             raise AssertionError("not connected")
@@ -151,11 +178,11 @@ class SocketTransport:
         deadline = time.monotonic() + patience_s
         try:
             connection.settimeout(self._timeout_s)
-            connection.sendall(leading + request)
+            connection.sendall(leading + call.request)
             if leading:
-                self._check_greeting(self._read_reply(connection, deadline))
+                self._check_greeting(self._read_reply(deadline))
                 self._greeting_owed = False
-            return self._read_reply(connection, deadline)
+            return [self._read_reply(deadline) for _ in range(call.replies)]
         except TimeoutError:
             self.close()
             raise Unavailable(
@@ -171,6 +198,43 @@ class SocketTransport:
             self.close()
             raise
 
+    def next_push(self, wait_s: float | None) -> Push | None:
+        """Return what is pushed next, or None if nothing was within ``wait_s`` seconds.
+
+        Raises:
+            ConnectionLost: the connection ended.
+        """
+        deadline = None if wait_s is None else time.monotonic() + wait_s
+        while True:
+            self._parse_pushes()
+            if self.pushed:
+                return self.pushed.popleft()
+            left = None if deadline is None else deadline - time.monotonic()
+            if left is not None and left <= 0:
+                return None
+            try:
+                self._receive(left)
+            except TimeoutError:
+                return None
+            except OSError as error:
+                raise ConnectionLost(f"the connection to {self._address} broke: {error}") from error
+
+    def _parse_pushes(self) -> None:
+        while (reply := self._parser.next()) is not NOT_READY:
+            if not isinstance(reply, Push):
+                raise Protocol("a reply that nothing has asked for")
+            self.pushed.append(reply)
+
+    def _receive(self, wait_s: float | None) -> None:
+        """Give the parser what comes next within ``wait_s`` seconds, or else TimeoutError."""
+        if self._socket is None:
+            raise ConnectionLost(f"the connection to {self._address} is closed")
+        self._socket.settimeout(wait_s)
+        data = self._socket.recv(READ_BYTES)
+        if not data:
+            raise ConnectionLost(f"{self._address} closed the connection")
+        self._parser.feed(data)
+
     def _check_greeting(self, reply: Any) -> None:
         if isinstance(reply, BrokerError):
             self.close()
@@ -179,23 +243,23 @@ class SocketTransport:
             self.close()
             raise Protocol(f"what listens at {self._address} is no broker")
 
-    def _read_reply(self, connection: socket.socket, deadline: float) -> Any:
+    def _read_reply(self, deadline: float) -> Any:
         while True:
             reply = self._parser.next()
+            if isinstance(reply, Push):
+                self.pushed.append(reply)
+                continue
             if reply is not NOT_READY:
                 return reply
             left = deadline - time.monotonic()
             if left <= 0:
                 raise TimeoutError
-            connection.settimeout(left)
-            data = connection.recv(READ_BYTES)
-            if not data:
-                raise ConnectionLost(f"{self._address} closed the connection")
-            self._parser.feed(data)
+            self._receive(left)
 
     def close(self) -> None:
         """Close the connection; twice is fine."""
         connection, self._socket = self._socket, None
+        self.pushed.clear()
         if connection is not None:
             connection.close()
 

@@ -4,15 +4,20 @@ from __future__ import annotations
 
 import os
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from types import TracebackType
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from .. import config
 from ..commands.grammar import check
 from ..commands.table import syntax_of
+from ..names import DEFAULT_PREFETCH
 from .methods import Methods
 from .transport import Transport
+
+if TYPE_CHECKING:
+    from .consuming import Consumed
+    from .transactions import Transaction
 
 _Result = TypeVar("_Result")
 
@@ -45,7 +50,7 @@ def connect(
     if address.kind == "file":
         from .local import LocalTransport
 
-        return Client(LocalTransport(address, act_as=name, timeout_s=timeout_s))
+        return Client(LocalTransport(address, act_as=name, timeout_s=timeout_s), timeout_s)
     from .sockets import SocketTransport
 
     if password is None:
@@ -53,7 +58,7 @@ def connect(
     if address.kind == "unix" and user is None and password is not None and name is None:
         password = None
     transport = SocketTransport(address._replace(user=name), password=password, timeout_s=timeout_s)
-    return Client(transport)
+    return Client(transport, timeout_s)
 
 
 class Client(Methods):
@@ -67,8 +72,9 @@ class Client(Methods):
     child must make its own: in it every call but :meth:`close` raises RuntimeError.
     """
 
-    def __init__(self, transport: Transport) -> None:
+    def __init__(self, transport: Transport, timeout_s: float) -> None:
         self._transport = transport
+        self._timeout_s = timeout_s
         self._lock = threading.Lock()
         self._process = os.getpid()
         self._closed = False
@@ -91,6 +97,59 @@ class Client(Methods):
             if self._closed:
                 raise RuntimeError("the client is closed")
             return self._transport.execute(command)
+
+    def consume(
+        self, queue: str, *, prefetch: int = DEFAULT_PREFETCH, wait_ms: int | None = None
+    ) -> Iterator[Consumed]:
+        """Yield messages as they come; answer each with its ``ack()`` or ``nack()``.
+
+        From a server they are pushed, on a connection of their own: their leases live
+        as long as it, and when the loop is left, or the process ends, what is
+        unanswered goes back at once. Of that only the oldest counts as an attempt.
+        A lost connection is made again within the client's ``timeout_s``; what was
+        unanswered on it is Stale then. Without a server they are pulled.
+
+        Args:
+            queue: to consume; that of a subscription is ``CHANNEL@USER[@NAME]``.
+            prefetch: at most so many unanswered at a time, 1 to 1000.
+            wait_ms: end when there was none for so long; None is never.
+
+        Raises:
+            NotFound: there is no such queue, or it was deleted meanwhile.
+            Denied: it is another's subscription.
+        """
+        from .consuming import PullSource, Source, consume
+
+        def open_source(name: str, count: int) -> Source:
+            with self._lock:
+                if self._closed:
+                    raise RuntimeError("the client is closed")
+                source = self._transport.consume(name, count)
+            if source is not None:
+                return source
+            # Refuses what may not be pulled, before a thread is started for it.
+            self.execute(QueueShow(name))
+            return PullSource(self.execute, name, count)
+
+        from ..commands.queue import QueueShow
+
+        return consume(self, open_source, queue, prefetch, wait_ms, self._timeout_s)
+
+    def transaction(self) -> Transaction:
+        """Return a block in which sends, publications, acks and nacks gather.
+
+        They are executed together, or not at all, as it ends without an error::
+
+            with client.transaction() as tx:
+                tx.ack(message.receipt)
+                tx.send("next", result)
+
+        Raises:
+            BrokerError: the first refusal, as the block ends; nothing was done.
+        """
+        from .transactions import Transaction
+
+        return Transaction(self.execute)
 
     def close(self) -> None:
         """Close the connection; twice is fine, and in a forked child it leaves the parent's be."""

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
+
+if TYPE_CHECKING:
+    from .consuming import Source
 
 
 class Transport(Protocol):
@@ -13,6 +16,14 @@ class Transport(Protocol):
 
         Raises:
             BrokerError: refused, or no broker could be reached.
+        """
+
+    def consume(self, queue: str, prefetch: int) -> Source | None:
+        """Return where the messages of a queue come from; None is by pulling.
+
+        Raises:
+            ConnectionRefused, ConnectionLost: there was no connection to be had.
+            BrokerError: it may not be consumed.
         """
 
     def close(self) -> None:

@@ -4,7 +4,8 @@ The states of a connection:
 
 - *reading*: commands are parsed as they come and submitted a read at a time;
 - *holding*: something must be answered before what follows is even looked at (a
-  pull that may wait, a login, a password to hash); bytes gather, up to a bound;
+  pull that may wait, a command that goes in slices, a new consumer, a login, a
+  password to hash); bytes gather, up to a bound;
 - *congested*: too much is outstanding, or the client does not read its replies;
   it is not read from until that is over;
 - *ending*: it said QUIT or sent what is no protocol: what was submitted is
@@ -20,14 +21,17 @@ from collections import deque
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, Final, cast
 
+from ..commands.dead import DeadDrop, DeadList, DeadRetry
+from ..commands.delivery import Message
 from ..commands.grammar import Syntax
-from ..commands.message import Message
+from ..commands.queue import QueueCancel, QueueConsume, QueuePurge
 from ..commands.request import Principal, Request
-from ..errors import BrokerError, Denied, NoAuth, Protocol, TooBig
-from ..protocols.resp.encoder import OK, encode
+from ..errors import BrokerError, Conflict, Denied, Invalid, NoAuth, NotFound, Protocol, TooBig
+from ..protocols.resp.encoder import OK, Push, encode
 from ..protocols.resp.requests import BEFORE_LOGIN, RequestParser, after_login
 from ..protocols.resp.results import to_reply
-from ..protocols.resp.session import Execute, Goodbye, Login, Reply, Session
+from ..protocols.resp.session import RESP3, Execute, Goodbye, Login, Reply, Session
+from ..service.consumer import Consumer
 from ..service.passwords import wants_hashing
 from ..service.writer import MAX_BYTES_A_SOURCE, weight
 from .listeners import peer_uid
@@ -48,6 +52,10 @@ MAX_HELD_BYTES: Final = 256 * 1024
 MAX_PARSED: Final = 500
 #: Replies not yet taken by the kernel before the client counts as not reading.
 WRITE_HIGH_WATER: Final = 1024 * 1024
+#: Consumers of one connection: each is a pull that waits.
+MAX_CONSUMERS: Final = 100
+#: What may be executed in several transactions, and holds what follows until its end.
+_IN_SLICES: Final = (QueuePurge, DeadList, DeadRetry, DeadDrop)
 #: Who has not logged in after so many seconds is disconnected.
 LOGIN_SECONDS: Final = 30.0
 
@@ -77,6 +85,9 @@ class ClientConnection(asyncio.Protocol):
         self._outstanding_bytes = 0
         # Messages of the last replies, which the kernel may not have taken yet.
         self._unsure: list[tuple[Principal, tuple[Message, ...]]] = []
+        # By the queue; and those that were cancelled and still have something leased.
+        self._consumers: dict[str, Consumer] = {}
+        self._cancelled: list[Consumer] = []
         self._held = False
         self._ending = False
         self._input_over = False
@@ -97,6 +108,11 @@ class ClientConnection(asyncio.Protocol):
     def may_wait(self) -> bool:
         """Whether its pulls may wait; not after a half-close or when the server stops."""
         return not self._input_over
+
+    @property
+    def may_push(self) -> bool:
+        """Whether it takes pushed messages; not while the client does not read."""
+        return not (self._write_paused or self.closed or self._input_over)
 
     # --- asyncio's callbacks ---
 
@@ -137,6 +153,8 @@ class ClientConnection(asyncio.Protocol):
             self._task.cancel()
         self._server.remove(self)
         self._server.broker.leave(self)
+        for consumer in (*self._consumers.values(), *self._cancelled):
+            self._server.broker.end_consumer(consumer, counted=not self._server.is_stopping)
         if isinstance(error, BrokenPipeError):
             # The peer was gone before these were written: as if nobody had pulled.
             for principal, messages in self._unsure:
@@ -152,6 +170,8 @@ class ClientConnection(asyncio.Protocol):
         """It reads again."""
         self._write_paused = False
         self._go_on()
+        for consumer in self._consumers.values():
+            consumer.ask()
 
     # --- in ---
 
@@ -172,6 +192,7 @@ class ClientConnection(asyncio.Protocol):
                 parsed += 1
                 action = self._session.interpret(words)
             except BrokerError as refusal:
+                self._session.discard()
                 self._owe(refusal)
                 if self._parser.broken:
                     self._end_broken(refusal)
@@ -204,6 +225,17 @@ class ClientConnection(asyncio.Protocol):
         principal = self._session.principal
         if principal is None:
             raise AssertionError("the session lets nobody execute before a login")
+        if isinstance(command, QueueCancel):
+            self._owe(self._cancel(command.queue))
+            return
+        if isinstance(command, QueueConsume):
+            refusal = self._refusal_to_consume(command)
+            if refusal is not None:
+                self._owe(refusal)
+                return
+            self._held = True
+        elif isinstance(command, _IN_SLICES):
+            self._held = True
         self._owed.append((syntax, command, self._session.protocol))
         self._outstanding += 1
         self._outstanding_bytes += weight(command, self._server.max_message_bytes)
@@ -333,6 +365,9 @@ class ClientConnection(asyncio.Protocol):
                 syntax, command, protocol = owed.popleft()
             pieces.append(encode(to_reply(syntax, command, outcome), protocol))
             self._settle(request, syntax, outcome)
+            if type(command) is QueueConsume and type(outcome) is tuple:
+                pieces.append(_pushes(outcome))
+                self._add_consumer(request, outcome)
         while owed and owed[0][0] is None:
             _, value, protocol = owed.popleft()
             pieces.append(encode(value, protocol))
@@ -343,6 +378,8 @@ class ClientConnection(asyncio.Protocol):
     def _settle(self, request: Request, syntax: Syntax, outcome: Any) -> None:
         """Count one command as answered."""
         command = request.command
+        if isinstance(command, (QueueConsume, *_IN_SLICES)):
+            self._held = False
         self._outstanding -= 1
         self._outstanding_bytes -= weight(command, self._server.max_message_bytes)
         if syntax.result == "pulled":
@@ -364,6 +401,49 @@ class ClientConnection(asyncio.Protocol):
             pieces.append(encode(value, protocol))
         if pieces and not self.closed:
             self._transport.write(b"".join(pieces))
+
+    # --- consumers ---
+
+    def _refusal_to_consume(self, command: QueueConsume) -> BrokerError | None:
+        if self._session.protocol != RESP3:
+            return Invalid(
+                "messages are pushed in RESP3 only: say HELLO 3 first, or use QUEUE PULL ... WAIT"
+            )
+        if command.queue in self._consumers:
+            return Conflict(f"this connection consumes {command.queue!r} already")
+        if len(self._consumers) >= MAX_CONSUMERS:
+            return Conflict(f"a connection has at most {MAX_CONSUMERS} consumers")
+        return None
+
+    def _add_consumer(self, request: Request, messages: Sequence[Message]) -> None:
+        command = request.command
+        broker = self._server.broker
+        consumer = Consumer(broker, self, request.principal, command.queue, command.prefetch)
+        self._consumers[command.queue] = consumer
+        broker.add_consumer(consumer, messages)
+
+    def _cancel(self, queue: str) -> Any:
+        """End a consumer; return the answer to that."""
+        consumer = self._consumers.pop(queue, None)
+        if consumer is None:
+            return NotFound(f"this connection does not consume {queue!r}")
+        self._server.broker.cancel_consumer(consumer)
+        self._cancelled = [c for c in (*self._cancelled, consumer) if c.in_flight]
+        return OK
+
+    def push(self, messages: Sequence[Message]) -> None:
+        """Write messages of a consumer."""
+        if not self.closed:
+            self._transport.write(_pushes(messages))
+
+    def consumer_ended(self, consumer: Consumer, refusal: BrokerError) -> None:
+        """Say why a consumer gets nothing more."""
+        if self._consumers.get(consumer.name) is consumer:
+            del self._consumers[consumer.name]
+            self._cancelled.append(consumer)
+            if not self.closed:
+                said = Push(["cancelled", consumer.name, refusal.code, refusal.message])
+                self._transport.write(encode(said, RESP3))
 
     # --- the end ---
 
@@ -403,3 +483,8 @@ class ClientConnection(asyncio.Protocol):
         """Close without another byte: what is owed is not known to be stored."""
         self.closed = True
         self._transport.abort()
+
+
+def _pushes(messages: Sequence[Message]) -> bytes:
+    """Return messages as they are pushed, a push each."""
+    return b"".join([encode(Push(["message", message]), RESP3) for message in messages])

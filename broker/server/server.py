@@ -74,6 +74,11 @@ class Server:
             self._lock.release()
             self._lock.close()
 
+    @property
+    def is_stopping(self) -> bool:
+        """Whether it has begun to stop."""
+        return self._stopping.is_set()
+
     def stop(self) -> None:
         """Begin to stop; :meth:`run` returns when that is done."""
         self._stopping.set()
@@ -93,7 +98,7 @@ class Server:
         )
         self.broker.connections = lambda: len(self._connections)
         self.logins = Logins(self.broker, registration=self._options.is_registration_open)
-        self.broker.start()
+        await self.broker.start()
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(number, self.stop)
         try:

@@ -7,28 +7,33 @@ the writer's alone.
 from __future__ import annotations
 
 import asyncio
+import logging
 import os
 from collections import deque
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence, Set
 from typing import Any, Protocol, TypeVar
 
 from .. import _version
-from ..commands.message import Message, MessageNack
-from ..commands.request import Principal, Request
+from ..commands.delivery import Message
+from ..commands.message import MessageNack
+from ..commands.request import Principal, Request, Unfinished
 from ..commands.status import ServerStatus, Totals
 from ..errors import Unavailable
 from ..store import schema
 from ..store.database import Database
 from ..store.transaction import Transaction
 from .clock import Clock
+from .consumer import Consumer, delivery_of
+from .due import DueTimers, Target, begin, sweep
 from .waiting import Waiting
 from .writer import Committed, Job, Portion, Writer
 
 _Result = TypeVar("_Result")
 
-#: Expired keys are taken away this long after the first has expired, so that
-#: many go together; they are not honoured meanwhile. In seconds.
-KEY_CLEAN_UP_DELAY: float = 60.0
+#: How long after the first of something has had its time it is taken away, so that
+#: many go together; it is not delivered or honoured meanwhile. In seconds.
+CLEAN_UP_DELAY: float = 0.1
+logger = logging.getLogger(__name__)
 
 
 class Client(Protocol):
@@ -83,18 +88,25 @@ class Broker:
         self._on_users_changed = on_users_changed
         self.clock = Clock()
         self._writer = Writer(database, self.clock, self._deliver_later, self._fail_later)
-        self._waiting = Waiting(self._loop, self.clock, self._writer.submit)
+        self._waiting = Waiting(self._loop, self._writer.submit)
+        self._due = DueTimers(self._loop, self.clock, self._sweep)
         self._self = _NobodyClient()
-        self._key_timer: asyncio.TimerHandle | None = None
+        # When the next clean-up is due, and its timer.
+        self._clean_up: tuple[int, asyncio.TimerHandle] | None = None
+        # Who has a delivery leased for as long as its connection lives.
+        self._consumers: dict[int, Consumer] = {}
         self._failed = False
         self._closing = False
         #: How many clients there are and where they come in; set by the server.
         self.connections: Callable[[], int] = int
         self.doors: tuple[str, ...] = ()
 
-    def start(self) -> None:
-        """Start the writer."""
+    async def start(self) -> None:
+        """Start the writer, and do what was owed by those before."""
         self._writer.start()
+        while await self.call(begin):
+            pass
+        self._database.has_consumers = True
 
     def submit(self, client: Client, requests: Sequence[Request]) -> None:
         """Execute requests of a client, in their order.
@@ -109,6 +121,26 @@ class Broker:
         """Forget a client that is gone: what waits is dropped, what was claimed goes back."""
         self._writer.withdraw(client)
         self._waiting.forget(client)
+
+    def add_consumer(self, consumer: Consumer, messages: Sequence[Message]) -> None:
+        """Let a consumer go on, with what its QUEUE CONSUME has brought it at once."""
+        self._lease_to(consumer, messages)
+        consumer.took(messages)
+        consumer.ask()
+
+    def cancel_consumer(self, consumer: Consumer) -> None:
+        """Let a consumer get nothing more; what it has leased stays so."""
+        consumer.closed = True
+        self.leave(consumer)
+
+    def end_consumer(self, consumer: Consumer, *, counted: bool) -> None:
+        """End a consumer whose connection ends: what it has leased goes back at once."""
+        self.cancel_consumer(consumer)
+        for delivery_id in consumer.in_flight:
+            self._consumers.pop(delivery_id, None)
+        requests = consumer.leftovers(counted=counted)
+        if requests and not self._closing:
+            self._writer.submit(self._self, requests)
 
     def release(self, client: Client) -> None:
         """Answer a client's waiting pull with nothing."""
@@ -146,8 +178,9 @@ class Broker:
             return
         self.release_waiting()
         self._closing = True
-        if self._key_timer is not None:
-            self._key_timer.cancel()
+        self._due.close()
+        if self._clean_up is not None:
+            self._clean_up[1].cancel()
         await asyncio.to_thread(self._writer.close)
 
     def release_waiting(self) -> None:
@@ -178,14 +211,20 @@ class Broker:
         """Answer a batch, then wake who waits for what it has made ready."""
         if self._failed:
             return
+        for tx in committed.transactions:
+            for delivery_id in tx.ended:
+                consumer = self._consumers.pop(delivery_id, None)
+                if consumer is not None:
+                    consumer.settled(delivery_id)
         for portion in committed.portions:
             self._answer(portion)
         for tx in committed.transactions:
             self._waiting.wake(tx)
+            self._due.note(tx)
             if tx.left_to_clean_up:
-                self._writer.owe_clean_up()
-            if tx.key_expires_at is not None:
-                self._arm_key_timer(tx.key_expires_at)
+                self._owe_clean_up()
+            if tx.clean_up_at is not None:
+                self._arm_clean_up(tx.clean_up_at)
             if tx.changed_users:
                 self._on_users_changed(tx.changed_users)
 
@@ -196,16 +235,28 @@ class Broker:
             self._give_back(requests, outcomes)
             return
         last = requests[-1].command
-        if outcomes[-1] == () and getattr(last, "wait_ms", 0):
-            if self._waiting.park(client, requests[-1]):
-                requests, outcomes = requests[:-1], outcomes[:-1]
+        if type(outcomes[-1]) is Unfinished:
+            # The last of what its client has submitted, which holds for it.
+            self.submit(client, [Request(requests[-1].principal, outcomes[-1].command)])
+            requests, outcomes = requests[:-1], outcomes[:-1]
         elif getattr(last, "wait_ms", 0):
-            self._waiting.forget(client)
+            if outcomes[-1] != ():
+                self._waiting.forget(client)
+            elif self._waiting.park(client, requests[-1]):
+                requests, outcomes = requests[:-1], outcomes[:-1]
         for index, outcome in enumerate(outcomes):
             if type(outcome) is Totals:
                 outcomes[index] = self._status(outcome)
         if requests:
+            if isinstance(client, Consumer):
+                self._lease_to(client, outcomes[-1])
             client.answer(requests, outcomes)
+
+    def _lease_to(self, consumer: Consumer, outcome: Any) -> None:
+        """Remember whose leases end with its connection."""
+        if type(outcome) is tuple:
+            for message in outcome:
+                self._consumers[delivery_of(message.receipt)] = consumer
 
     def _give_back(self, requests: Sequence[Request], outcomes: Sequence[Any]) -> None:
         """Release, uncounted, what was claimed for a client that has gone meanwhile."""
@@ -220,14 +271,34 @@ class Broker:
             nack = MessageNack(receipts, uncounted=True)
             self._writer.submit(self._self, [Request(principal, nack)])
 
-    def _arm_key_timer(self, expires_at: int) -> None:
-        if self._key_timer is None:
-            delay = max(0.0, (expires_at - self.clock.now_ms()) / 1000) + KEY_CLEAN_UP_DELAY
-            self._key_timer = self._loop.call_later(delay, self._clean_up_keys)
+    # --- what time brings ---
 
-    def _clean_up_keys(self) -> None:
-        self._key_timer = None
-        self._writer.owe_clean_up()
+    def _sweep(self, targets: Set[Target]) -> None:
+        """Make ready what is due in queues, between two batches."""
+
+        def done(_: Any, error: BaseException | None) -> None:
+            if error is not None:
+                logger.warning("nothing was made ready: %s", error)
+                self._call_soon(self._due.try_again, targets)
+
+        if not self._closing and not self._failed:
+            self._writer.do(Job(lambda tx: sweep(tx, targets), done))
+
+    def _arm_clean_up(self, time: int) -> None:
+        if self._clean_up is not None:
+            if self._clean_up[0] <= time:
+                return
+            self._clean_up[1].cancel()
+        if not self._closing:
+            delay = max(0, time - self.clock.now_ms()) / 1000 + CLEAN_UP_DELAY
+            self._clean_up = (time, self._loop.call_later(delay, self._clean_up_now))
+
+    def _clean_up_now(self) -> None:
+        self._clean_up = None
+        self._owe_clean_up()
+
+    def _owe_clean_up(self) -> None:
+        self._writer.owe_clean_up(self._waiting.queues())
 
     def _status(self, totals: Totals) -> ServerStatus:
         database_bytes, wal_bytes = self._database.sizes()

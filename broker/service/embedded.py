@@ -9,15 +9,15 @@ from contextlib import contextmanager
 from typing import Any
 
 from ..commands.channel import ChannelDelete, ChannelPull, ChannelUnsubscribe
-from ..commands.queue import QueueDelete, QueuePull
-from ..commands.request import Principal, Request
+from ..commands.queue import QueueCancel, QueueConsume, QueueDelete, QueuePull
+from ..commands.request import Principal, Request, Unfinished
 from ..commands.status import Status
 from ..commands.table import syntax_of
 from ..commands.user import UserDelete
-from ..errors import NotFound, Unavailable
+from ..errors import Invalid, NotFound, Unavailable
 from ..store.database import Database
 from ..store.dialect import StoreFailure
-from ..store.handlers import execute, removal, users
+from ..store.handlers import execute, upkeep, users
 from ..store.owner import Owner, OwnerLock
 from ..store.transaction import Limits, Transaction
 from .accounts import login_name
@@ -80,7 +80,13 @@ class EmbeddedBroker:
             raise Unavailable(f"no server is running for {self._path}")
         if isinstance(command, QueuePull | ChannelPull) and command.wait_ms:
             return self._pull_waiting(command)
+        if isinstance(command, QueueConsume | QueueCancel):
+            raise Invalid("messages are pushed by a server only: pull, or consume in the library")
         outcome, _ = self._transact(command)
+        while isinstance(outcome, Unfinished):
+            began = time.monotonic()
+            outcome, _ = self._transact(outcome.command)
+            self._let_others_in(began)
         if isinstance(command, _REMOVING):
             self._finish_removals()
         return outcome
@@ -129,24 +135,28 @@ class EmbeddedBroker:
             with self._database.transaction(wall_clock_ms()) as tx:
                 principal = self._principal(tx)
                 (outcome,) = execute(tx, [Request(principal, command)])
-                removal.clean_up(tx, REMOVAL_SLICE)
+                upkeep.clean_up(tx, REMOVAL_SLICE)
         if isinstance(outcome, Exception):
             raise outcome
         return outcome, min(tx.due.values(), default=None)
 
     def _finish_removals(self) -> None:
-        """Take away what a deletion left, letting others in between the slices.
-
-        Who waits for the lock looks for it again and again: it must be free for
-        longer than it is held, or a long deletion would keep everybody out.
-        """
+        """Take away what a deletion left, letting others in between the slices."""
         more = True
         while more:
             began = time.monotonic()
             with self._owned(), self._database.transaction(wall_clock_ms()) as tx:
-                more = removal.clean_up(tx, REMOVAL_SLICE)
+                more = upkeep.clean_up(tx, REMOVAL_SLICE)
             if more:
-                time.sleep(REMOVAL_PAUSE * (time.monotonic() - began))
+                self._let_others_in(began)
+
+    def _let_others_in(self, began: float) -> None:
+        """Leave the lock free for longer than it was held since ``began``.
+
+        Who waits for it looks for it again and again, and a long deletion would
+        keep everybody out.
+        """
+        time.sleep(REMOVAL_PAUSE * (time.monotonic() - began))
 
     def _principal(self, tx: Transaction) -> Principal:
         uid = os.geteuid()

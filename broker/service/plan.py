@@ -13,7 +13,7 @@ from collections.abc import Sequence
 
 from ..commands.channel import ChannelPublish, ChannelPull
 from ..commands.message import MessageAck, MessageExtend, MessageNack
-from ..commands.queue import QueuePull, QueueSend
+from ..commands.queue import QueueConsume, QueuePull, QueueSend
 from ..commands.request import Request
 
 #: What is not named here comes first, each kind on its own: who creates a queue
@@ -22,10 +22,13 @@ from ..commands.request import Request
 _ORDER = {
     kind: place
     for place, kind in enumerate(
-        (QueueSend, ChannelPublish, MessageAck, MessageNack, MessageExtend, QueuePull, ChannelPull),
+        (
+            QueueSend, ChannelPublish, MessageAck, MessageNack, MessageExtend, QueuePull,
+            ChannelPull, QueueConsume,
+        ),
         start=1_000,
     )
-}
+}  # fmt: skip
 
 
 def plan(sources: Sequence[Sequence[Request]]) -> list[tuple[int, int]]:

@@ -1,9 +1,9 @@
-"""Pulls that wait: in the order they came, woken by commits and by the clock.
+"""Pulls that wait: in the order they came, woken by commits.
 
 A waiting pull holds no row and no lock. It is executed again when a commit has
-made something ready in its queue, or when something there falls due; every
-claim first makes ready what is due, so a wake-up too many costs a look and one
-too few could only come from here. The rules that keep it from happening:
+made something ready in its queue, be it because its time had come
+(:mod:`.due`). A wake-up too many costs a look; one too few could only come from
+here. The rules that keep it from happening:
 
 - A batch's empty pulls are parked before the batch's own wake-ups are handled.
 - A pull that is being executed again is not woken: its execution comes after
@@ -20,7 +20,6 @@ from ..commands.channel import ChannelPull
 from ..commands.request import Request
 from ..names import SUBSCRIPTION_MARK, subscription_queue
 from ..store.transaction import Transaction
-from .clock import Clock
 
 
 class Waiter:
@@ -42,28 +41,28 @@ class Waiting:
 
     Args:
         loop: for the timers.
-        clock: the service's time.
         submit: has a request executed again.
     """
 
     def __init__(
         self,
         loop: asyncio.AbstractEventLoop,
-        clock: Clock,
         submit: Callable[[Any, Sequence[Request]], None],
     ) -> None:
         self._loop = loop
-        self._clock = clock
         self._submit = submit
         self._by_client: dict[Any, Waiter] = {}
         # Dictionaries for their order and their deletion in O(1).
         self._by_queue: dict[str, dict[Waiter, None]] = {}
         self._queues_of_channel: dict[str, set[str]] = {}
-        self._due_timers: dict[str, tuple[int, asyncio.TimerHandle]] = {}
         self._released = False
 
     def __len__(self) -> int:
         return len(self._by_client)
+
+    def queues(self) -> frozenset[str]:
+        """Return the names of the queues somebody waits for."""
+        return frozenset(self._by_queue)
 
     def park(self, client: Any, request: Request) -> bool:
         """Keep a pull that found nothing; False if it is to be answered now."""
@@ -100,11 +99,6 @@ class Waiting:
         for channel, count in tx.woken_channels.items():
             for queue in list(self._queues_of_channel.get(channel, ())):
                 self._wake_queue(queue, count)
-        for queue, due_at in tx.due.items():
-            self._arm(queue, due_at)
-        for channel, due_at in tx.channels_due.items():
-            for queue in self._queues_of_channel.get(channel, ()):
-                self._arm(queue, due_at)
 
     def release(self, client: Any) -> None:
         """Answer a client's waiting pull, if it has one, with nothing."""
@@ -137,28 +131,6 @@ class Waiting:
             self._remove(waiter)
             waiter.client.answer([waiter.request], [()])
 
-    def _arm(self, queue: str, due_at: int) -> None:
-        """Have a queue looked at when something in it falls due, if somebody waits there."""
-        if queue not in self._by_queue:
-            return
-        armed = self._due_timers.get(queue)
-        if armed is not None:
-            if armed[0] <= due_at:
-                return
-            armed[1].cancel()
-        delay = max(0, due_at - self._clock.now_ms()) / 1000
-        self._due_timers[queue] = (due_at, self._loop.call_later(delay, self._fall_due, queue))
-
-    def _fall_due(self, queue: str) -> None:
-        """Let the first in line look: its claim makes ready all that is due, which
-        wakes the others, or says when to look again."""
-        del self._due_timers[queue]
-        waiters = self._by_queue.get(queue, ())
-        for waiter in waiters:
-            if not waiter.retrying:
-                self._retry(waiter)
-                return
-
     def _remove(self, waiter: Waiter) -> None:
         if waiter.timer is not None:
             waiter.timer.cancel()
@@ -168,9 +140,6 @@ class Waiting:
         if waiters:
             return
         del self._by_queue[waiter.queue]
-        armed = self._due_timers.pop(waiter.queue, None)
-        if armed is not None:
-            armed[1].cancel()
         channel, mark, _ = waiter.queue.partition(SUBSCRIPTION_MARK)
         if mark:
             queues = self._queues_of_channel[channel]

@@ -11,7 +11,7 @@ from __future__ import annotations
 import logging
 import threading
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Sequence, Set
 from typing import Any, Final, NamedTuple, Protocol
 
 from ..commands.request import Request
@@ -20,7 +20,7 @@ from ..names import MAX_PULL_BYTES
 from ..store.batch import Batch, run_batch
 from ..store.database import Database
 from ..store.dialect import StoreFailure
-from ..store.handlers.removal import clean_up, note_next_expiry
+from ..store.handlers.upkeep import clean_up, note_next_clean_up
 from ..store.transaction import Transaction
 from .clock import Clock
 from .plan import plan
@@ -104,6 +104,7 @@ class Writer:
         self._sources: deque[Source] = deque()
         self._jobs: deque[Job] = deque()
         self._clean_up_owed = True
+        self._in_use: Set[str] = frozenset()
         self._closing = False
         self._failed = False
         self._thread = threading.Thread(target=self._run, name="broker-writer", daemon=True)
@@ -137,10 +138,15 @@ class Writer:
             self._jobs.append(job)
             self._condition.notify()
 
-    def owe_clean_up(self) -> None:
-        """Have deliveries of deleted queues and expired keys taken away."""
+    def owe_clean_up(self, in_use: Set[str]) -> None:
+        """Have taken away what has had its time.
+
+        Args:
+            in_use: names of subscriptions' queues that somebody waits for.
+        """
         with self._condition:
             self._clean_up_owed = True
+            self._in_use = in_use
             self._condition.notify()
 
     def close(self) -> None:
@@ -172,7 +178,7 @@ class Writer:
             portions = self._take()
             jobs = list(self._jobs)
             self._jobs.clear()
-            tidy = self._clean_up_owed
+            tidy, in_use = self._clean_up_owed, self._in_use
             if not portions and not jobs and self._closing:
                 return False
         if portions:
@@ -180,7 +186,7 @@ class Writer:
         for job in jobs:
             self._work(job)
         if tidy:
-            self._clean_up()
+            self._clean_up(in_use)
         return True
 
     def _take(self) -> list[Portion]:
@@ -223,12 +229,12 @@ class Writer:
         self._deliver(Committed([], [tx]))
         job.done(result, None)
 
-    def _clean_up(self) -> None:
+    def _clean_up(self, in_use: Set[str]) -> None:
         try:
             with self._database.transaction(self._clock.now_ms()) as tx:
-                more = clean_up(tx, CLEAN_UP_SLICE)
+                more = clean_up(tx, CLEAN_UP_SLICE, in_use)
                 if not more:
-                    note_next_expiry(tx)
+                    note_next_clean_up(tx)
         except BrokerError as refusal:
             # A full disk: the next deletion or the next expiry tries again.
             logger.warning("nothing was cleaned up: %s", refusal)
@@ -265,7 +271,10 @@ def weight(command: Any, max_message_bytes: int) -> int:
     """
     if hasattr(command, "body"):
         return len(command.body)
-    if hasattr(command, "max_count"):
-        most = (command.max_count or 1) * max_message_bytes
-        return int(min(most, max(MAX_PULL_BYTES, max_message_bytes)))
-    return 0
+    if hasattr(command, "bodies"):
+        return sum(map(len, command.bodies))
+    if hasattr(command, "commands"):
+        return sum(weight(part, max_message_bytes) for part in command.commands)
+    max_count = getattr(command, "max_count", getattr(command, "prefetch", 0))
+    most = (1 if max_count is None else max_count) * max_message_bytes
+    return int(min(most, max(MAX_PULL_BYTES, max_message_bytes)))

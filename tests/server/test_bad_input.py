@@ -21,7 +21,7 @@ Dial = Callable[..., Wire]
         (["FOO"], "unknown command"),
         (["QUEUE"], "unknown command"),
         (["QUEUE", "SHW", "x"], "did you mean QUEUE SHOW"),
-        (["QUEUE", "CREATE"], "QUEUE CREATE name [IFMISSING]"),
+        (["QUEUE", "CREATE"], "QUEUE CREATE name [name=value ...] [IFMISSING]"),
         (["QUEUE", "LIST", "MIEN"], "did you mean MINE"),
         (["QUEUE", "CREATE", b"\xff\xfe"], "UTF-8"),
         (["QUEUE", "CREATE", "a b"], "A-Z a-z"),

@@ -23,6 +23,7 @@ from wire import Wire, code_of, request
 import broker
 from broker.service import broker as broker_service
 from broker.store.database import Database
+from broker.store.handlers import messages, upkeep
 from broker.store.transaction import Limits
 
 Dial = Callable[..., Wire]
@@ -295,13 +296,14 @@ def test_keys_left_by_an_earlier_run_are_taken_away_in_time(
         client.send("q", b"x", key="k", key_ttl_ms=500)
 
     async def main() -> None:
-        monkeypatch.setattr(broker_service, "KEY_CLEAN_UP_DELAY", 0.0)
+        monkeypatch.setattr(messages, "KEY_CLEAN_UP_DELAY_MS", 0)
+        monkeypatch.setattr(upkeep, "KEY_CLEAN_UP_DELAY_MS", 0)
         opened = Database(str(database), Limits(1000))
         opened.open(create=False)
         service = broker_service.Broker(
             opened, on_failure=lambda error: None, on_users_changed=lambda ids: None
         )
-        service.start()
+        await service.start()
         count = 1
         while count:
             count = await service.call(

@@ -9,7 +9,8 @@ from __future__ import annotations
 from typing import Any
 
 from ...commands.grammar import Syntax
-from ...commands.sending import Sent
+from ...commands.sending import Sent, SentMany
+from ...commands.table import syntax_of
 from ...errors import BrokerError, Protocol
 from .encoder import OK
 
@@ -27,9 +28,14 @@ def to_reply(syntax: Syntax, command: Any, outcome: Any) -> Any:
     kind = syntax.result
     if kind == "ok":
         return OK
-    if kind == "pulled" and command.max_count is None:
+    if kind in ("pulled", "peeked") and command.max_count is None:
         return outcome[0] if outcome else None
-    if kind == "outcomes":
+    if kind == "all":
+        return [
+            to_reply(syntax_of(type(part)), part, answer)
+            for part, answer in zip(command.commands, outcome, strict=True)
+        ]
+    if kind == "outcomes" and getattr(command, "send", None) is None:
         answers = [OK if answer is None else answer for answer in outcome]
         return answers[0] if len(answers) == 1 else answers
     return outcome
@@ -42,11 +48,18 @@ def from_reply(syntax: Syntax, command: Any, reply: Any) -> Any:
         Protocol: it is not of the form this command's reply has.
     """
     kind = syntax.result
+    if getattr(command, "send", None) is not None:
+        kind = "sent"
     if kind == "outcomes" and len(command.receipts) == 1:
         return (_refusal_or_none(reply),)
     if isinstance(reply, BrokerError):
         return reply
     try:
+        if kind == "all":
+            return tuple(
+                from_reply(syntax_of(type(part)), part, item)
+                for part, item in zip(command.commands, reply, strict=True)
+            )
         return _READERS[kind](syntax, reply)
     except (TypeError, KeyError, ValueError, AttributeError) as error:
         words = " ".join(syntax.words)
@@ -74,11 +87,23 @@ def _sent(syntax: Syntax, reply: Any) -> int | Sent:
     return _count(syntax, reply)
 
 
+def _sent_many(syntax: Syntax, reply: Any) -> tuple[int, ...] | SentMany:
+    if isinstance(reply, dict):
+        return SentMany(tuple(reply["ids"]), bool(reply["duplicate"]))
+    return tuple(_count(syntax, item) for item in reply)
+
+
 def _record(syntax: Syntax, reply: Any) -> Any:
-    record = syntax.record
-    if record is None:
+    if syntax.record is None:
         raise TypeError(reply)
-    # A newer server may send keys this client does not know: they are left out.
+    return record_of(syntax.record, reply)
+
+
+def record_of(record: type, reply: Any) -> Any:
+    """Return a record as a map on the wire has it.
+
+    A newer server may send keys this client does not know: they are left out.
+    """
     return record(**{name: _value(name, reply[name]) for name in record._fields})  # type: ignore[attr-defined]
 
 
@@ -108,11 +133,14 @@ def _value(name: str, value: Any) -> Any:
 
 
 _READERS = {
+    "raw": lambda syntax, reply: reply,
     "ok": _ok,
     "count": _count,
     "sent": _sent,
+    "sent_many": _sent_many,
     "record": _record,
     "records": _records,
     "pulled": _pulled,
+    "peeked": _pulled,
     "outcomes": _outcomes,
 }

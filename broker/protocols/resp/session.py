@@ -10,16 +10,20 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any, Final, NamedTuple
 
+from ...commands.atomic import EXEC, PARTS, Atomic
 from ...commands.grammar import Syntax, nearest, parse, read_integer, read_text
 from ...commands.request import Principal
 from ...commands.table import all_syntaxes
-from ...errors import BrokerError, Invalid, NoAuth, NoProto, WrongPass
-from ...names import RESERVED_USER
+from ...errors import BrokerError, Invalid, NoAuth, NoProto, TooBig, WrongPass
+from ...names import MAX_REPEATED, RESERVED_USER
 from .encoder import OK, Status
 
+QUEUED: Final = Status("QUEUED")
 RESP2: Final = 2
 RESP3: Final = 3
 MAX_CLIENT_NAME: Final = 128
+#: What a transaction holds in memory until EXEC: as much as one command may.
+MAX_TRANSACTION_BYTES: Final = 16 * 1024 * 1024
 
 
 class Execute(NamedTuple):
@@ -86,6 +90,16 @@ SESSION_COMMANDS: Final[Mapping[str, SessionCommand]] = {
         "COMMAND [COUNT | DOCS [name ...] | INFO [name ...]]", "What commands there are."
     ),
     "INFO": SessionCommand("INFO [section]", "A few lines about the server, as Redis gives them."),
+    "MULTI": SessionCommand(
+        "MULTI",
+        "Begin a transaction: sends, publications, acks and nacks that follow are queued.",
+    ),
+    "EXEC": SessionCommand(
+        "EXEC",
+        "Execute what is queued, all or none; answers an array of the replies, or the first "
+        "refusal, and then nothing was done.",
+    ),
+    "DISCARD": SessionCommand("DISCARD", "Forget what is queued."),
     "RESET": SessionCommand("RESET", "Forget login, name and protocol version."),
     "QUIT": SessionCommand("QUIT", "Answer OK and close the connection."),
 }
@@ -112,6 +126,10 @@ class Session:
         self.name = ""
         self._version = version
         self._peer = principal
+        # What was queued since MULTI, or None outside of it.
+        self._queued: list[Any] | None = None
+        self._queued_bytes = 0
+        self._is_discarded = False
 
     def interpret(self, words: Sequence[bytes]) -> Action:
         """Return what one command asks for.
@@ -124,7 +142,25 @@ class Session:
             return self._interpret_slowly(words)
         if self.principal is None:
             raise _no_auth()
-        return Execute(syntax, parse(syntax, words[2:]))
+        return self._execute(syntax, parse(syntax, words[2:]), words)
+
+    def _execute(self, syntax: Syntax, command: Any, words: Sequence[bytes]) -> Action:
+        """Have a command executed, or queue it in a transaction."""
+        if self._queued is None:
+            return Execute(syntax, command)
+        if not isinstance(command, PARTS):
+            raise Invalid(f"{' '.join(syntax.words)} cannot be part of a transaction")
+        if len(self._queued) >= MAX_REPEATED:
+            raise Invalid(f"at most {MAX_REPEATED} commands in a transaction")
+        self._queued_bytes += sum(map(len, words))
+        if self._queued_bytes > MAX_TRANSACTION_BYTES:
+            raise TooBig(f"a transaction of over {MAX_TRANSACTION_BYTES} bytes")
+        self._queued.append(command)
+        return Reply(QUEUED)
+
+    def discard(self) -> None:
+        """Take note that a command was refused: a transaction it was to be part of fails."""
+        self._is_discarded = self._queued is not None
 
     def _interpret_slowly(self, words: Sequence[bytes]) -> Action:
         first = words[0].decode("ascii", "replace").upper()
@@ -139,7 +175,7 @@ class Session:
             key = tuple(word.decode("ascii", "replace").upper() for word in words[:length])
             syntax = table.get(key)
             if syntax is not None:
-                return Execute(syntax, parse(syntax, words[len(key) :]))
+                return self._execute(syntax, parse(syntax, words[len(key) :]), words)
         raise _unknown(words)
 
     def logged_in(self, principal: Principal, protocol: int) -> None:
@@ -249,10 +285,34 @@ class Session:
         lines = ("# Server", f"broker_version:{self._version}", "redis_mode:standalone")
         return Reply("\r\n".join(lines) + "\r\n")
 
+    def _multi(self, words: list[bytes]) -> Action:
+        _expect(words, 0, "MULTI")
+        if self._queued is not None:
+            raise Invalid("a transaction has begun already: EXEC or DISCARD it")
+        self._queued, self._queued_bytes, self._is_discarded = [], 0, False
+        return Reply(OK)
+
+    def _exec(self, words: list[bytes]) -> Action:
+        _expect(words, 0, "EXEC")
+        queued, self._queued = self._queued, None
+        if queued is None:
+            raise Invalid("no transaction has begun: MULTI begins one")
+        if self._is_discarded:
+            raise Invalid("a command was refused: nothing of the transaction was done")
+        return Execute(EXEC, Atomic(tuple(queued)))
+
+    def _discard(self, words: list[bytes]) -> Action:
+        _expect(words, 0, "DISCARD")
+        if self._queued is None:
+            raise Invalid("no transaction has begun: MULTI begins one")
+        self._queued = None
+        return Reply(OK)
+
     def _reset(self, words: list[bytes]) -> Action:
         self.principal = self._peer
         self.protocol = RESP2
         self.name = ""
+        self._queued = None
         return Reply(Status("RESET"))
 
     def _quit(self, words: list[bytes]) -> Action:

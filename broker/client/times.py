@@ -1,0 +1,38 @@
+"""Times as people and programs give them; everywhere else they are milliseconds since 1970."""
+
+from __future__ import annotations
+
+from datetime import datetime
+
+from ..errors import Invalid
+
+
+def parse_time(text: str) -> int:
+    """Return the milliseconds since 1970 of an ISO 8601 time with a zone.
+
+    Raises:
+        Invalid: no such form, without a zone, or before 1970.
+    """
+    try:
+        time = datetime.fromisoformat(text)
+    except ValueError:
+        raise Invalid(
+            f"not a time: {ascii(text)[:60]}; write 2026-12-24T18:00:00+01:00, or a Z for UTC"
+        ) from None
+    return time_ms(time)
+
+
+def time_ms(time: datetime) -> int:
+    """Return an aware ``datetime`` as milliseconds since 1970.
+
+    Raises:
+        Invalid: it is none, has no zone, or is before 1970.
+    """
+    if not isinstance(time, datetime):
+        raise Invalid(f"a time is a datetime with a zone, not {type(time).__name__}")
+    if time.tzinfo is None:
+        raise Invalid(f"the time {time.isoformat()} has no zone: write +01:00 or Z after it")
+    milliseconds = round(time.timestamp() * 1000)
+    if milliseconds < 0:
+        raise Invalid(f"the time {time.isoformat()} is before 1970")
+    return milliseconds

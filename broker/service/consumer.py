@@ -1,0 +1,134 @@
+"""A consumer: it pulls again and again for its connection, as long as it has credit.
+
+To the broker it is a client of its own, whose pull waits for ever. What it has
+leased lives as long as the connection: the rows say so, and when the connection
+ends they go back at once. Of them the oldest counts as an attempt, for it is what
+the consumer was at; the others were only fetched ahead and go back uncounted, so
+that one message that kills its consumers does not take its neighbours with it.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Iterable, Sequence
+from typing import Any, Final, Protocol
+
+from ..commands.delivery import Message
+from ..commands.message import MessageNack
+from ..commands.queue import QueueConsume
+from ..commands.request import Principal, Request
+from ..errors import BrokerError
+from ..names import MAX_DURATION_MS
+
+CONNECTION_ENDED: Final = "the consumer's connection ended"
+
+
+class Sink(Protocol):
+    """Where a consumer's messages go: its connection."""
+
+    @property
+    def may_push(self) -> bool:
+        """Whether it takes messages at the moment; it calls ``ask`` when it does again."""
+
+    @property
+    def may_wait(self) -> bool:
+        """Whether anything may wait for it."""
+
+    def push(self, messages: Sequence[Message]) -> None:
+        """Hand messages on."""
+
+    def consumer_ended(self, consumer: Consumer, refusal: BrokerError) -> None:
+        """Take note that there will be no more."""
+
+
+class Submits(Protocol):
+    """What a consumer needs of the broker."""
+
+    def submit(self, client: Any, requests: Sequence[Request]) -> None:
+        """Execute requests."""
+
+
+class Consumer:
+    """One QUEUE CONSUME of a connection; a client of the broker.
+
+    Args:
+        broker: what it asks.
+        sink: its connection.
+        principal: on whose behalf.
+        name: of the queue it consumes.
+        prefetch: how many it may have leased at a time.
+    """
+
+    def __init__(
+        self, broker: Submits, sink: Sink, principal: Principal, name: str, prefetch: int
+    ) -> None:
+        self.queue: deque[Request] = deque()
+        self.closed = False
+        self.principal = principal
+        self.name = name
+        #: Receipts by the id of their delivery, in the order in which they were leased.
+        self.in_flight: dict[int, str] = {}
+        self._broker = broker
+        self._sink = sink
+        self._prefetch = prefetch
+        self._asking = False
+
+    @property
+    def may_wait(self) -> bool:
+        """Whether its pull may wait."""
+        return not self.closed and self._sink.may_wait
+
+    def took(self, messages: Iterable[Message]) -> None:
+        """Take note of messages that were leased for it."""
+        for message in messages:
+            if message.receipt is not None:
+                self.in_flight[delivery_of(message.receipt)] = message.receipt
+
+    def settled(self, delivery_id: int) -> None:
+        """Take note that a lease of it has ended, and ask for more."""
+        if self.in_flight.pop(delivery_id, None) is not None:
+            self.ask()
+
+    def ask(self) -> None:
+        """Pull as much as there is credit for, unless that is under way."""
+        credit = self._prefetch - len(self.in_flight)
+        if self.closed or self._asking or credit <= 0 or not self._sink.may_push:
+            return
+        self._asking = True
+        command = QueueConsume(self.name, credit, MAX_DURATION_MS)
+        self._broker.submit(self, [Request(self.principal, command)])
+
+    def answer(self, requests: Sequence[Request], outcomes: Sequence[Any]) -> None:
+        """Hand on what a pull has brought, and pull again."""
+        self._asking = False
+        (outcome,) = outcomes
+        if isinstance(outcome, BrokerError):
+            self.closed = True
+            self._sink.consumer_ended(self, outcome)
+            return
+        if outcome:
+            self.took(outcome)
+            self._sink.push(outcome)
+            self.ask()
+
+    def leftovers(self, *, counted: bool) -> list[Request]:
+        """Return the commands that give back what is leased, as the connection ends.
+
+        Args:
+            counted: whether the oldest counts as an attempt: not where the server is
+                what ends.
+        """
+        receipts = list(self.in_flight.values())
+        self.in_flight.clear()
+        first, rest = (receipts[:1], receipts[1:]) if counted else ([], receipts)
+        commands = []
+        if first:
+            commands.append(MessageNack(tuple(first), delay_ms=0, reason=CONNECTION_ENDED))
+        if rest:
+            commands.append(MessageNack(tuple(rest), uncounted=True))
+        return [Request(self.principal, command) for command in commands]
+
+
+def delivery_of(receipt: str) -> int:
+    """Return the id of the delivery that a receipt of ours names."""
+    return int(receipt.partition(".")[0])
