@@ -52,6 +52,8 @@ MAX_FAILURES: Final = 5
 MAX_REASON_LENGTH: Final = 500
 MAX_MATCH_LENGTH: Final = 255
 DEFAULT_PREFETCH: Final = 100
+#: The last moment that four digits of a year can tell.
+MAX_TIME_MS: Final = 253_402_300_799_999
 MAX_INTEGER: Final = 2**63 - 1
 
 _NAME_CHARACTERS = frozenset("ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789._:-")

@@ -18,7 +18,8 @@ from .settings import Group, Settings, say
 NOUNS = {
     "queue": ("queue", "Create, delete, list, show queues; send to them and pull from them."),
     "channel": ("channel", "Channels: subscribe, publish, pull."),
-    "message": ("message", "Acknowledge messages, give them back, keep them longer."),
+    "message": ("message", "Acknowledge messages, give them back, keep them, find them."),
+    "dead": ("dead", "List what has died in a queue, put it back, drop it."),
     "user": ("user", "Create, list, change and delete users."),
     "whoami": ("about", "Show who I am."),
     "status": ("about", "Show how the server does."),

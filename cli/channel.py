@@ -2,19 +2,15 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import click
 
-from broker.commands.channel import (
-    PUBLISH_ANYONE,
-    PUBLISH_SUBSCRIBERS,
-    ChannelCreate,
-    ChannelSet,
-)
-from broker.errors import Invalid
+from broker.commands.channel import ChannelCreate, ChannelSet
 
 from .output import write_record, write_records, write_value
 from .pulling import pull_and_write, pull_options
-from .sending import read_body, read_headers, send_options, write_sent
+from .sending import message_options, read_body, read_settings, send_options, write_sent
 from .settings import Group, Settings
 
 _AS = click.option("--as", "as_name", metavar="NAME", help="A second, named subscription of mine.")
@@ -27,38 +23,24 @@ def channel() -> None:
 
 @channel.command()
 @click.argument("name")
-@click.argument("settings", nargs=-1, metavar="[NAME=VALUE]...")
+@click.argument("words", nargs=-1, metavar="[NAME=VALUE]...")
 @click.option("--if-missing", is_flag=True, help="No error if it exists.")
 @click.pass_obj
-def create(context: Settings, name: str, settings: tuple[str, ...], if_missing: bool) -> None:
+def create(settings: Settings, name: str, words: tuple[str, ...], if_missing: bool) -> None:
     """Create a channel; publish=anyone lets those publish who are not subscribed."""
-    with context.connect() as client:
-        client.execute(ChannelCreate(name, read_settings(settings), if_missing))
-    write_value(context, "name", name)
+    with settings.connect() as client:
+        client.execute(ChannelCreate(name, tuple(read_settings(words).items()), if_missing))
+    write_value(settings, "name", name)
 
 
 @channel.command("set", prints=False)
 @click.argument("name")
-@click.argument("settings", nargs=-1, required=True, metavar="NAME=VALUE...")
+@click.argument("words", nargs=-1, required=True, metavar="NAME=VALUE...")
 @click.pass_obj
-def change(context: Settings, name: str, settings: tuple[str, ...]) -> None:
+def change(settings: Settings, name: str, words: tuple[str, ...]) -> None:
     """Change settings of a channel: publish=subscribers or publish=anyone."""
-    with context.connect() as client:
-        client.execute(ChannelSet(name, read_settings(settings)))
-
-
-def read_settings(words: tuple[str, ...]) -> tuple[tuple[str, str], ...]:
-    """Return NAME=VALUE words as pairs."""
-    pairs = []
-    for word in words:
-        name, equals, value = word.partition("=")
-        if not equals:
-            raise Invalid(
-                f"not a setting: {word[:40]!r}; "
-                f"write publish={PUBLISH_SUBSCRIBERS} or publish={PUBLISH_ANYONE}"
-            )
-        pairs.append((name, value))
-    return tuple(pairs)
+    with settings.connect() as client:
+        client.execute(ChannelSet(name, tuple(read_settings(words).items())))
 
 
 @channel.command()
@@ -95,12 +77,17 @@ def show(settings: Settings, name: str) -> None:
 
 @channel.command(prints=False)
 @click.argument("name")
+@click.argument("words", nargs=-1, metavar="[NAME=VALUE]...")
 @_AS
 @click.pass_obj
-def subscribe(settings: Settings, name: str, as_name: str | None) -> None:
-    """Subscribe: what is published from now on waits for me."""
+def subscribe(settings: Settings, name: str, words: tuple[str, ...], as_name: str | None) -> None:
+    """Subscribe: what is published from now on waits for me.
+
+    The settings are those of a queue, and expire_idle: a subscription nobody pulls
+    from for so long ends.
+    """
     with settings.connect() as client:
-        client.subscribe(name, as_name=as_name)
+        client.subscribe(name, as_name=as_name, settings=read_settings(words))
     settings.remark(f"subscribed to {name}")
 
 
@@ -121,29 +108,16 @@ def unsubscribe(settings: Settings, name: str, as_name: str | None) -> None:
 @click.pass_obj
 def publish(
     settings: Settings,
+    /,
     name: str,
     body: str | None,
     path: str | None,
-    priority: int,
-    delay_ms: int,
-    key: str | None,
-    key_ttl_ms: int,
-    content_type: str | None,
-    headers: tuple[str, ...],
+    **options: Any,
 ) -> None:
     """Publish BODY, or stdin where it is absent or -; prints the message's id."""
     content = read_body(body, path)
     with settings.connect() as client:
-        sent = client.publish(
-            name,
-            content,
-            priority=priority,
-            delay_ms=delay_ms,
-            key=key,
-            key_ttl_ms=key_ttl_ms,
-            content_type=content_type,
-            headers=read_headers(headers),
-        )
+        sent = client.publish(name, content, **message_options(**options))
     write_sent(settings, sent)
 
 

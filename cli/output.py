@@ -12,7 +12,10 @@ import click
 from .settings import Settings
 
 _ESCAPES = str.maketrans({"\\": "\\\\", "\t": "\\t", "\n": "\\n", "\r": "\\r"})
-_TIMES = frozenset(["created_at", "sent_at", "leased_until"])
+_TIMES = frozenset(
+    ["created_at", "sent_at", "leased_until", "ready_at", "delayed_until", "expires_at",
+     "dead_at", "at"]
+)  # fmt: skip
 
 
 def rfc3339(milliseconds: int) -> str:
@@ -31,11 +34,22 @@ def as_json(record: Any) -> dict[str, Any]:
     for name, value in zip(record._fields, record, strict=True):
         if name == "body":
             values["body"], values["encoding"] = _encoded(value)
-        elif name in _TIMES and value is not None:
-            values[name] = rfc3339(value)
+        elif name == "headers":
+            values[name] = dict(value)
         else:
-            values[name] = dict(value) if hasattr(value, "items") else value
+            values[name] = _plain(name, value)
     return values
+
+
+def _plain(name: str, value: Any) -> Any:
+    """Return a value as JSON has it, times in mappings and lists too."""
+    if name in _TIMES and value is not None:
+        return rfc3339(value)
+    if hasattr(value, "items"):
+        return {key: _plain(key, item) for key, item in value.items()}
+    if isinstance(value, tuple | list):
+        return [_plain("", item) for item in value]
+    return value
 
 
 def _encoded(body: bytes) -> tuple[str, str]:
@@ -54,15 +68,24 @@ def json_line(record: Any) -> str:
     return json.dumps(as_json(record), ensure_ascii=False)
 
 
-def write_records(settings: Settings, records: Sequence[Any], nothing: str) -> None:
-    """Write a list; an empty one says ``nothing`` on stderr."""
+def write_records(
+    settings: Settings, records: Sequence[Any], nothing: str, columns: Sequence[str] = ()
+) -> None:
+    """Write a list.
+
+    Args:
+        settings: how.
+        records: all of a kind.
+        nothing: what is said on stderr of an empty list.
+        columns: those that a table on a terminal has; without them all.
+    """
     if not records:
         settings.remark(nothing)
     elif settings.json:
         for record in records:
             click.echo(json_line(record))
     elif is_terminal():
-        _write_table(records)
+        _write_table(records, columns or records[0]._fields)
     else:
         for record in records:
             click.echo("\t".join(_cells(record)))
@@ -74,8 +97,8 @@ def write_record(settings: Settings, record: Any) -> None:
         click.echo(json_line(record))
     elif is_terminal():
         width = max(len(name) for name in record._fields)
-        for name, cell in zip(record._fields, _cells(record), strict=True):
-            click.echo(f"{name:<{width}}  {cell}".rstrip())
+        for name, value in as_json(record).items():
+            click.echo(f"{name:<{width}}  {_cell(value)}".rstrip())
     else:
         click.echo("\t".join(_cells(record)))
 
@@ -95,9 +118,12 @@ def is_terminal() -> bool:
     return sys.stdout is not None and sys.stdout.isatty()
 
 
-def _write_table(records: Sequence[Any]) -> None:
-    rows = [list(records[0]._fields), *(_cells(record) for record in records)]
-    widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
+def _write_table(records: Sequence[Any], columns: Sequence[str]) -> None:
+    rows = [list(columns)]
+    for record in records:
+        values = as_json(record)
+        rows.append([_cell(values[name]) for name in columns])
+    widths = [max(len(row[column]) for row in rows) for column in range(len(columns))]
     for row in rows:
         click.echo("  ".join(f"{c:<{w}}" for c, w in zip(row, widths, strict=True)).rstrip())
 
@@ -116,7 +142,7 @@ def _cell(value: Any) -> str:
 
         return json.dumps(value, ensure_ascii=False) if value else ""
     if isinstance(value, tuple | list):
-        return ",".join(str(item) for item in value)
+        return ",".join(_cell(item) for item in value)
     return _escape(str(value))
 
 

@@ -104,6 +104,32 @@ def pull_and_write(
     return 0
 
 
+def consume_and_write(
+    settings: Settings, queue: str, *, prefetch: int, wait_ms: int | None
+) -> None:
+    """Write messages as they come, and acknowledge each once it is written.
+
+    If the output breaks off, or this is interrupted, what was not written whole goes
+    back uncounted.
+
+    Args:
+        queue: to consume.
+        prefetch: how many to fetch ahead.
+        wait_ms: end when there was none for so long; None is never.
+    """
+    with settings.connect() as client:
+        for message in client.consume(queue, prefetch=prefetch, wait_ms=wait_ms):
+            (output,) = _rendered(settings, [message], separate=True)
+            receipts = [message.receipt] if message.receipt is not None else []
+            keeper = _Keeper(client, receipts, DEFAULT_LEASE_MS)
+            try:
+                _Writer(DEFAULT_LEASE_MS, keeper.extend_if_needed).write(output)
+            except BaseException:
+                message.nack(uncounted=True)
+                raise
+            message.ack()
+
+
 def _rendered(settings: Settings, messages: Sequence[Message], *, separate: bool) -> list[bytes]:
     """Return what is to be written of each message."""
     if settings.json:

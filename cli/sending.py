@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Callable
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
@@ -13,7 +13,10 @@ from broker.errors import Invalid, TooBig
 from broker.names import DEFAULT_KEY_TTL_MS, DEFAULT_PRIORITY, LARGEST_MESSAGE_BYTES
 
 from .output import write_value
-from .settings import DURATION, Settings, WholeNumber
+from .settings import DURATION, TIME, Settings, WholeNumber
+
+if TYPE_CHECKING:
+    from datetime import datetime
 
 _Function = TypeVar("_Function", bound=Callable[..., Any])
 READ_BYTES = 1024 * 1024
@@ -32,6 +35,14 @@ def send_options(function: _Function) -> _Function:
             click.option(
                 "--delay", "delay_ms", type=DURATION, default=0, metavar="DURATION",
                 help="Not delivered before so long from now.",
+            ),
+            click.option(
+                "--at", type=TIME, metavar="TIME",
+                help="Not delivered before that time, as 2026-12-24T18:00:00+01:00.",
+            ),
+            click.option(
+                "--ttl", "ttl_ms", type=DURATION, metavar="DURATION",
+                help="Expires so long from now, unless leased by then.",
             ),
             click.option(
                 "--key", metavar="KEY",
@@ -77,6 +88,15 @@ def read_body(body: str | None, path: str | None) -> bytes:
         raise Invalid(f"stdin cannot be read: {error.strerror}") from error
 
 
+def read_settings(words: tuple[str, ...]) -> dict[str, str]:
+    """Return the settings of NAME=VALUE words.
+
+    Raises:
+        Invalid: a word without ``=``, or a name given twice.
+    """
+    return _pairs(words, "setting", "name=value")
+
+
 def _bounded(descriptor: int) -> bytes:
     pieces: list[bytes] = []
     size = 0
@@ -94,15 +114,42 @@ def read_headers(headers: tuple[str, ...]) -> dict[str, str] | None:
     Raises:
         Invalid: a word without ``=``, or a name given twice.
     """
+    return _pairs(headers, "header", "NAME=VALUE") or None
+
+
+def _pairs(words: tuple[str, ...], what: str, form: str) -> dict[str, str]:
     found: dict[str, str] = {}
-    for word in headers:
+    for word in words:
         name, equals, value = word.partition("=")
         if not equals or not name:
-            raise Invalid(f"not a header: {word[:40]!r}; write NAME=VALUE")
+            raise Invalid(f"not a {what}: {word[:40]!r}; write {form}")
         if name in found:
-            raise Invalid(f"the header {name!r} is given twice")
+            raise Invalid(f"the {what} {name!r} is given twice")
         found[name] = value
-    return found or None
+    return found
+
+
+def message_options(
+    priority: int,
+    delay_ms: int,
+    at: datetime | None,
+    ttl_ms: int | None,
+    key: str | None,
+    key_ttl_ms: int,
+    content_type: str | None,
+    headers: tuple[str, ...],
+) -> dict[str, Any]:
+    """Return what the options of :func:`send_options` say, for a client's send or publish."""
+    return {
+        "priority": priority,
+        "delay_ms": delay_ms,
+        "at": at,
+        "ttl_ms": ttl_ms,
+        "key": key,
+        "key_ttl_ms": key_ttl_ms,
+        "content_type": content_type,
+        "headers": read_headers(headers),
+    }
 
 
 def write_sent(settings: Settings, sent: Any) -> None:

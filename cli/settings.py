@@ -14,6 +14,8 @@ from broker.errors import BrokerError, Invalid
 from broker.names import parse_duration
 
 if TYPE_CHECKING:
+    from datetime import datetime
+
     from broker.client.sync import Client
 
 DEFAULT_TIMEOUT_MS = 30_000
@@ -131,9 +133,10 @@ def _is_terminal(descriptor: int) -> bool:
 
 if TYPE_CHECKING:
     _IntegerType = click.ParamType[int]
+    _TimeType = click.ParamType[datetime]
 else:
     # Before Click 8.4 it is no generic when the program runs.
-    _IntegerType = click.ParamType
+    _IntegerType = _TimeType = click.ParamType
 
 
 class Duration(_IntegerType):
@@ -152,6 +155,26 @@ class Duration(_IntegerType):
 
 
 DURATION = Duration()
+
+
+class Time(_TimeType):
+    """An ISO 8601 time with a zone."""
+
+    name = "time"
+
+    def convert(
+        self, value: Any, param: click.Parameter | None, ctx: click.Context | None
+    ) -> datetime:
+        """Return the time."""
+        from broker.client.times import parse_time
+
+        try:
+            return parse_time(value)
+        except BrokerError as error:
+            self.fail(error.message, param, ctx)
+
+
+TIME = Time()
 
 
 class WholeNumber(click.IntRange):

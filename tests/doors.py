@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import threading
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Generator
 from pathlib import Path
 from typing import Any, cast
 
@@ -32,6 +32,23 @@ class Blocking:
     def _run(self, work: Coroutine[Any, Any, Any]) -> Any:
         return asyncio.run_coroutine_threadsafe(work, self._loop).result(PATIENCE_S * 2)
 
+    def consume(self, queue: str, **options: Any) -> Generator[BlockingMessage, None, None]:
+        """Yield what the client consumes."""
+        messages = self._client.consume(queue, **options)
+        try:
+            while True:
+                try:
+                    message = self._run(messages.__anext__())
+                except StopAsyncIteration:
+                    return
+                yield BlockingMessage(message, self._run)
+        finally:
+            self._run(messages.aclose())
+
+    def transaction(self) -> BlockingTransaction:
+        """Return a transaction of the client."""
+        return BlockingTransaction(self._client.transaction(), self._run)
+
     def __getattr__(self, name: str) -> Callable[..., Any]:
         if self._loop.is_closed():
             raise RuntimeError("the client is closed")
@@ -52,6 +69,42 @@ class Blocking:
         self._loop.call_soon_threadsafe(self._loop.stop)
         self._thread.join()
         self._loop.close()
+
+
+class BlockingMessage:
+    """A message that an asyncio client has consumed, with methods that block."""
+
+    def __init__(self, message: Any, run: Callable[[Any], Any]) -> None:
+        self._message = message
+        self._run = run
+
+    def ack(self) -> None:
+        """Acknowledge it."""
+        self._run(self._message.ack())
+
+    def nack(self, **options: Any) -> None:
+        """Give it back."""
+        self._run(self._message.nack(**options))
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._message, name)
+
+
+class BlockingTransaction:
+    """A transaction of an asyncio client whose block is not awaited."""
+
+    def __init__(self, transaction: Any, run: Callable[[Any], Any]) -> None:
+        self._transaction = transaction
+        self._run = run
+
+    def __enter__(self) -> BlockingTransaction:
+        return self
+
+    def __exit__(self, *error: Any) -> None:
+        self._run(self._transaction.__aexit__(*error))
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._transaction, name)
 
 
 class Door:

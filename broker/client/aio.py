@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import os
 from collections import deque
-from collections.abc import AsyncIterator, Callable, Coroutine
+from collections.abc import AsyncGenerator, Callable, Coroutine
 from types import TracebackType
 from typing import Any, Final, TypeVar
 
@@ -174,7 +174,7 @@ class AsyncClient(Methods):
 
     def consume(
         self, queue: str, *, prefetch: int = DEFAULT_PREFETCH, wait_ms: int | None = None
-    ) -> AsyncIterator[AsyncConsumed]:
+    ) -> AsyncGenerator[AsyncConsumed, None]:
         """Yield messages as they are pushed; all else as in :meth:`broker.Client.consume`.
 
         ``await`` a message's ``ack()`` or ``nack()``.
@@ -184,7 +184,7 @@ class AsyncClient(Methods):
 
     async def _consume(
         self, queue: str, prefetch: int, wait_s: float | None
-    ) -> AsyncIterator[AsyncConsumed]:
+    ) -> AsyncGenerator[AsyncConsumed, None]:
         connection: _Connection | None = None
         backoff: Backoff | None = None
         try:

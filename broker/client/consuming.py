@@ -10,7 +10,7 @@ from __future__ import annotations
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator
 from typing import TYPE_CHECKING, Any, Final, Protocol
 
 from ..commands.delivery import Message
@@ -83,7 +83,7 @@ def consume(
     prefetch: int,
     wait_ms: int | None,
     timeout_s: float,
-) -> Iterator[Consumed]:
+) -> Generator[Consumed, None, None]:
     """Yield messages of a queue; see :meth:`broker.Client.consume`."""
     check_range(prefetch, 1, MAX_PULL_COUNT, "a prefetch")
     wait_s = None if wait_ms is None else wait_ms / 1000

@@ -18,8 +18,10 @@ _RECEIPT_COMMANDS: Final = frozenset(["MessageAck", "MessageNack", "MessageExten
 def with_key(command: Any) -> Any:
     """Return a send or publication with a key of its own, unless it has one.
 
-    With it, repeating the command stores nothing twice.
+    With it, repeating the command stores nothing twice; so have those of a transaction.
     """
+    if hasattr(command, "commands"):
+        return command._replace(commands=tuple(map(with_key, command.commands)))
     if getattr(command, "key", "") is not None:
         return command
     return command._replace(key=f"auto:{os.urandom(16).hex()}", key_ttl_ms=KEY_TTL_MS)
@@ -30,6 +32,9 @@ def is_repeatable(command: Any) -> bool:
 
     By name for receipts, so that a one-shot does not import nouns it does not use.
     """
+    if hasattr(command, "commands"):
+        # Sends have keys; what uses a receipt is refused a second time.
+        return all(getattr(part, "key", None) is not None for part in command.commands)
     if getattr(command, "send", None) is not None:
         # Acknowledged a second time it would be refused, though it was all done.
         return False

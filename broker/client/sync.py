@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -100,7 +100,7 @@ class Client(Methods):
 
     def consume(
         self, queue: str, *, prefetch: int = DEFAULT_PREFETCH, wait_ms: int | None = None
-    ) -> Iterator[Consumed]:
+    ) -> Generator[Consumed, None, None]:
         """Yield messages as they come; answer each with its ``ack()`` or ``nack()``.
 
         From a server they are pushed, on a connection of their own: their leases live
@@ -113,6 +113,9 @@ class Client(Methods):
             queue: to consume; that of a subscription is ``CHANNEL@USER[@NAME]``.
             prefetch: at most so many unanswered at a time, 1 to 1000.
             wait_ms: end when there was none for so long; None is never.
+
+        Returns:
+            A generator; leaving its loop, or ``close()``, ends it.
 
         Raises:
             NotFound: there is no such queue, or it was deleted meanwhile.

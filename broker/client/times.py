@@ -7,8 +7,8 @@ from datetime import datetime
 from ..errors import Invalid
 
 
-def parse_time(text: str) -> int:
-    """Return the milliseconds since 1970 of an ISO 8601 time with a zone.
+def parse_time(text: str) -> datetime:
+    """Return an ISO 8601 time with a zone.
 
     Raises:
         Invalid: no such form, without a zone, or before 1970.
@@ -19,7 +19,8 @@ def parse_time(text: str) -> int:
         raise Invalid(
             f"not a time: {ascii(text)[:60]}; write 2026-12-24T18:00:00+01:00, or a Z for UTC"
         ) from None
-    return time_ms(time)
+    time_ms(time)
+    return time
 
 
 def time_ms(time: datetime) -> int:

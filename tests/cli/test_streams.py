@@ -254,7 +254,7 @@ def test_on_a_terminal_lists_are_tables_and_bodies_end_their_line(url: Path) -> 
     text, status = on_terminal(url, "queue", "list")
     header, line = text.splitlines()
     assert status == 0
-    assert header.split()[:3] == ["name", "owner", "created_at"]
+    assert header.split()[:3] == ["name", "owner", "ready"]
     assert header.index("owner") == line.index(line.split()[1])
     text, _ = on_terminal(url, "queue", "show", "jobs")
     assert re.search(r"^ready +1$", text, re.MULTILINE)

@@ -44,7 +44,7 @@ VALUES: dict[int, st.SearchStrategy[Any]] = {
     id(grammar.LEASE): st.integers(1, names.MAX_LEASE_MS),
     id(grammar.DURATION): st.integers(0, names.MAX_DURATION_MS),
     id(grammar.LIFETIME): st.integers(1, names.MAX_DURATION_MS),
-    id(grammar.TIME): st.integers(0, names.MAX_INTEGER),
+    id(grammar.TIME): st.integers(0, names.MAX_TIME_MS),
     id(grammar.ID): st.integers(1, names.MAX_INTEGER),
     id(grammar.AFTER): st.integers(0, names.MAX_INTEGER),
     id(grammar.LIMIT): st.integers(1, names.MAX_INTEGER),

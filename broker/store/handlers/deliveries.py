@@ -127,13 +127,14 @@ def _claim(tx: Transaction, queue: QueueRow, claims: list[Claim], outcomes: list
     """Hand out what is ready in a queue, in order, to pulls in order."""
     if queue.expire_idle:
         _touch(tx, queue)
-    for feeder in tx.all(sql.FEEDERS, (queue.name,)):
-        make_due_ready(tx, existing_queue(tx, feeder[0]))
-    make_due_ready(tx, queue)
+    feeders = [existing_queue(tx, name) for (name,) in tx.all(sql.FEEDERS, (queue.name,))]
+    for feeder in (*feeders, queue):
+        make_due_ready(tx, feeder)
     counters = tx.counters(queue.id)
     if queue.pulls_paused or queue.ready + counters.ready <= 0:
         if any(claim.waits for claim in claims):
-            note_next_due(tx, queue)
+            for feeder in (*feeders, queue):
+                note_next_due(tx, feeder)
         return
     wanted = sum(claim.max_count for claim in claims)
     rows = tx.stream(sql.CLAIM, (queue.id, tx.now, wanted))
