@@ -73,16 +73,24 @@ def send(tx: Transaction, requests: list[Request]) -> list[Any]:
     outbox = _Outbox(tx)
     now = tx.now
     next_id = tx.allocate(len(requests))
+    max_size = tx.limits.max_message_bytes
+    # Queues without limits, which are looked at once a batch.
+    unlimited: dict[str, QueueRow] = {}
     for principal, command in requests:
+        size = len(command.body)
         try:
-            queue = existing_queue(tx, command.queue)
-            check_may_send(queue)
-            size = len(command.body)
-            names.check_body_size(size, tx.limits.max_message_bytes)
             tx.check_room()
-            sent = _sent_before(tx, queue.id, command)
+            queue = unlimited.get(command.queue)
+            if queue is None:
+                queue = existing_queue(tx, command.queue)
+                check_may_send(queue)
+                if not is_limited(queue):
+                    unlimited[command.queue] = queue
+            if size > max_size:
+                names.check_body_size(size, max_size)
+            sent = None if command.key is None else _sent_before(tx, queue.id, command)
             due_at, expires_at = _times(command, queue.ttl, now)
-            if sent is None and is_limited(queue):
+            if sent is None and command.queue not in unlimited:
                 outbox.flush()
                 _check_takes(tx, queue, size)
         except BrokerError as refusal:
@@ -278,7 +286,7 @@ def _times(
     if command.at_ms is not None and command.at_ms > now:
         due_at = command.at_ms
     if command.ttl_ms is None:
-        return due_at, now + ttl_ms if ttl_ms else None
+        return due_at, (now + ttl_ms if ttl_ms else None)
     if due_at is not None and due_at - now >= command.ttl_ms:
         raise Invalid("a message that lives no longer than its delay is never delivered")
     return due_at, now + (min(command.ttl_ms, ttl_ms) if ttl_ms else command.ttl_ms)
