@@ -28,7 +28,7 @@ from .. import statements as sql
 from ..transaction import EVERYONE, Transaction
 from .deliveries import missing_subscription
 from .messages import existing_channel
-from .queues import apply_settings, drop_queue, insert_queue
+from .queues import apply_settings, check_settings, drop_queue, insert_queue
 from .registry import handles
 from .rights import check_owns, check_still_exists, existing_queue
 
@@ -136,6 +136,7 @@ def subscribe(tx: Transaction, principal: Principal, command: ChannelSubscribe) 
     settings = read_settings(SUBSCRIPTION_SETTINGS, command.settings)
     name = subscription_queue(channel.name, principal.name, command.as_name or "")
     queue = tx.find_queue(name)
+    check_settings(tx, name, settings)
     if queue is None:
         queue_id = insert_queue(tx, name, principal.id, channel.id, {})
         tx.connection.execute(

@@ -49,7 +49,7 @@ def create(tx: Transaction, principal: Principal, command: QueueCreate) -> None:
         if command.if_missing:
             return
         raise Exists(f"the queue {command.name!r} exists already")
-    _check_settings(tx, command.name, settings)
+    check_settings(tx, command.name, settings)
     insert_queue(tx, command.name, principal.id, None, settings)
 
 
@@ -86,7 +86,7 @@ def apply_settings(tx: Transaction, queue: QueueRow, settings: Mapping[str, Any]
     """Store settings that were given for a queue."""
     if queue.channel_id is None and settings.get("expire_idle"):
         raise Invalid("expire_idle is for subscriptions: a queue stays until it is deleted")
-    _check_settings(tx, queue.name, settings)
+    check_settings(tx, queue.name, settings)
     if settings:
         tx.connection.execute(
             update(QueueModel).where(QueueModel.id == queue.id).values(**settings)
@@ -94,7 +94,7 @@ def apply_settings(tx: Transaction, queue: QueueRow, settings: Mapping[str, Any]
     _derive(tx, queue.id, settings)
 
 
-def _check_settings(tx: Transaction, name: str, settings: Mapping[str, Any]) -> None:
+def check_settings(tx: Transaction, name: str, settings: Mapping[str, Any]) -> None:
     """Refuse a dead-letter queue that is missing, or the queue itself."""
     dead_letter = settings.get("dead_letter")
     if dead_letter is None:
