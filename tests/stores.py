@@ -91,6 +91,9 @@ class Store:
             " max_bytes > 0 OR ttl > 0 OR sends_paused)"
         )
         assert not self.rows(
+            "SELECT id FROM broker_deliveries WHERE due_at IS NULL AND ready_at IS NULL"
+        )
+        assert not self.rows(
             "SELECT * FROM broker_channels c WHERE subscriptions != (SELECT count(*) FROM"
             " broker_subscriptions s WHERE s.channel_id = c.id)"
         )

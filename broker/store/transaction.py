@@ -14,7 +14,7 @@ from ..errors import Full
 from ..models.sequences import ID_SEQUENCE
 from ..names import MIN_FREE_BYTES
 from . import statements as sql
-from .statements import Statement
+from .statements import BULK_SIZES, Bulk, Statement
 
 #: Wakes whoever waits for a queue that is gone.
 EVERYONE = 1_000_000_000
@@ -161,6 +161,39 @@ class Transaction:
         """Run a statement and return how many rows it changed."""
         self._cursor.execute(statement.sql(self._dialect), parameters)
         return int(self._cursor.rowcount)
+
+    def run_bulk(self, statement: Bulk, rows: Sequence[Any], *shared: Any) -> None:
+        """Run a statement for many rows at once.
+
+        Args:
+            statement: what to do.
+            rows: the parameters of all rows, one row after the other.
+            shared: the parameters that all rows share.
+        """
+        for text, parameters in self._bulk(statement, rows, shared):
+            self._cursor.execute(text, parameters)
+
+    def all_bulk(self, statement: Bulk, rows: Sequence[Any]) -> list[Any]:
+        """Return what a statement finds for many rows at once, in no order."""
+        found: list[Any] = []
+        for text, parameters in self._bulk(statement, rows, ()):
+            self._cursor.execute(text, parameters)
+            found += self._cursor.fetchall()
+        return found
+
+    def _bulk(
+        self, statement: Bulk, rows: Sequence[Any], shared: Sequence[Any]
+    ) -> Iterator[tuple[str, Sequence[Any]]]:
+        """Yield the statements, and their parameters, that do it for all rows."""
+        width = statement.width
+        position, left = 0, len(rows) // width
+        for size in BULK_SIZES:
+            text = statement.of(size).sql(self._dialect) if left >= size else ""
+            while left >= size:
+                end = position + size * width
+                part = rows[position:end]
+                yield text, ([*shared, *part] if shared else part)
+                position, left = end, left - size
 
     def run_many(self, statement: Statement, rows: Sequence[Sequence[Any]]) -> None:
         """Run a statement once for each row of parameters."""

@@ -252,7 +252,7 @@ def release(tx: Transaction, principal: Principal, command: MessageRelease) -> N
     if copy.due_at == CONNECTION_LEASE:
         tx.ended.add(copy.delivery_id)
     uncounted = int(copy.state == LEASED)
-    tx.run(sql.RELEASE, (uncounted, None, copy.failures, copy.delivery_id))
+    tx.run(sql.RELEASE, (uncounted, tx.now, None, copy.failures, copy.delivery_id))
     counters = tx.counters(queue.id)
     setattr(counters, copy.state, getattr(counters, copy.state) - 1)
     counters.ready += 1
@@ -276,7 +276,7 @@ def move(tx: Transaction, principal: Principal, command: MessageMove) -> None:
     _leave(tx, queue, copy)
     if copy.state == DEAD:
         tx.run(sql.REVIVE, (tx.now, copy.delivery_id))
-        tx.run(sql.DELETE_DEAD, (copy.delivery_id,))
+        tx.run_bulk(sql.DELETE_DEAD, [copy.delivery_id])
         copy = existing_copy(tx, queue, command.id)
     moved = (target.id, tx.now, copy.expires_at, copy.failures, copy.died, copy.delivery_id)
     tx.run(sql.MOVE, moved)

@@ -98,7 +98,7 @@ def retry(tx: Transaction, principal: Principal, command: DeadRetry) -> int | Un
 
     def put_back(queue: QueueRow, rows: list[tuple[int, int, int]]) -> None:
         tx.run_many(sql.REVIVE, [(tx.now, delivery_id) for delivery_id, _, _ in rows])
-        tx.run_many(sql.DELETE_DEAD, [(delivery_id,) for delivery_id, _, _ in rows])
+        tx.run_bulk(sql.DELETE_DEAD, [delivery_id for delivery_id, _, _ in rows])
         tx.counters(queue.id).ready += len(rows)
         tx.woken_queues[queue.name] += len(rows)
 

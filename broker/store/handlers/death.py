@@ -82,7 +82,7 @@ def _takes(tx: Transaction, target: QueueRow, size: int) -> bool:
 
 def _bury(tx: Transaction, endings: Sequence[Ending]) -> None:
     tx.run_many(sql.BURY, [(e.failures, tx.now, e.reason, e.delivery_id) for e in endings])
-    tx.run_many(sql.DELETE_DELIVERY, [(e.delivery_id,) for e in endings])
+    tx.run_bulk(sql.DELETE_DELIVERIES, [e.delivery_id for e in endings])
 
 
 def drop(tx: Transaction, queue: QueueRow, endings: Sequence[Ending]) -> None:

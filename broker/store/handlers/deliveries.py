@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Set
+from collections.abc import Callable, Sequence
 from itertools import groupby
 from operator import itemgetter
 from typing import Any, NamedTuple
@@ -138,14 +138,14 @@ def _claim(tx: Transaction, queue: QueueRow, claims: list[Claim], outcomes: list
         return
     wanted = sum(claim.max_count for claim in claims)
     rows = tx.stream(sql.CLAIM, (queue.id, tx.now, wanted))
-    leases: list[tuple[int, int, int]] = []
+    granted: dict[tuple[int, int], list[int]] = {}
     popped: list[tuple[int, int]] = []
     ahead = rows.fetchone()
     for index, principal, max_count, until, _ in claims:
         messages: list[Message] = []
         budget = names.MAX_PULL_BYTES
-        for _ in range(max_count):
-            if ahead is None or (messages and ahead[3] > budget):
+        while ahead is not None and len(messages) < max_count:
+            if messages and ahead[3] > budget:
                 break
             row, ahead = ahead, rows.fetchone()
             budget -= row[3]
@@ -154,14 +154,16 @@ def _claim(tx: Transaction, queue: QueueRow, claims: list[Claim], outcomes: list
                 popped.append((row[0], row[1]))
                 counters.bytes -= row[3]
             else:
-                leases.append((until, principal.id, row[0]))
-        if messages and until is not None and until != CONNECTION_LEASE:
-            tx.falls_due(queue.name, until)
+                granted.setdefault((until, principal.id), []).append(row[0])
         outcomes[index] = tuple(messages)
     rows.close()
-    counters.ready -= len(leases) + len(popped)
-    counters.leased += len(leases)
-    tx.run_many(sql.LEASE, leases)
+    for (until, user_id), leased in granted.items():
+        tx.run_bulk(sql.LEASE, leased, until, user_id)
+        counters.leased += len(leased)
+        counters.ready -= len(leased)
+        if until != CONNECTION_LEASE:
+            tx.falls_due(queue.name, until)
+    counters.ready -= len(popped)
     remove(tx, popped)
 
 
@@ -216,7 +218,8 @@ def end_connection_leases(tx: Transaction, queue: QueueRow) -> bool:
         Whether there may be more.
     """
     rows = tx.all(sql.FIND_CONNECTION_LEASES, (queue.id, CONNECTION_LEASE, DUE_SLICE))
-    tx.run_many(sql.RELEASE, [(1, None, failures, delivery_id) for delivery_id, failures in rows])
+    now = tx.now
+    tx.run_many(sql.RELEASE, [(1, now, None, failures, id_) for id_, failures in rows])
     counters = tx.counters(queue.id)
     counters.leased -= len(rows)
     counters.ready += len(rows)
@@ -313,7 +316,7 @@ def _ack_and_send(tx: Transaction, principal: Principal, command: MessageAck) ->
 @handles_batch(MessageNack)
 def nack(tx: Transaction, requests: list[Request]) -> list[Any]:
     """End leases: ready again at once, later, or never."""
-    released: list[tuple[int, int | None, str | None, int]] = []
+    released: list[tuple[Any, ...]] = []
     ended: list[tuple[QueueRow, Ending]] = []
 
     def settle(lease: Lease, command: MessageNack) -> None:
@@ -331,7 +334,7 @@ def nack(tx: Transaction, requests: list[Request]) -> list[Any]:
             if command.delay_ms is None:
                 delay_ms = backoff_ms(queue.backoff, lease.attempts)
         until = tx.now + delay_ms if delay_ms else None
-        released.append((int(command.uncounted), until, failures, lease.delivery_id))
+        released.append((int(command.uncounted), tx.now, until, failures, lease.delivery_id))
         if until is None:
             tx.counters(queue.id).ready += 1
             tx.woken_queues[queue.name] += 1
@@ -350,9 +353,10 @@ def nack(tx: Transaction, requests: list[Request]) -> list[Any]:
 def extend(tx: Transaction, requests: list[Request]) -> list[Any]:
     """Move the ends of leases; that of a consumer's is the end of its connection in any case."""
     outcomes: list[Any] = []
+    leases = _Leases(tx, [command.receipt for _, command in requests])
     for principal, command in requests:
         try:
-            lease = _live_lease(tx, principal, command.receipt)
+            lease = leases.find(principal, command.receipt)
         except BrokerError as refusal:
             outcomes.append(refusal)
             continue
@@ -367,57 +371,64 @@ def extend(tx: Transaction, requests: list[Request]) -> list[Any]:
 def _for_each_receipt(
     tx: Transaction, requests: list[Request], settle: Callable[[Lease, Any], None]
 ) -> list[Any]:
-    """Settle the lease of every receipt; the outcome of each is None or its refusal.
-
-    A receipt that comes twice in one batch is stale the second time, as it
-    would be in a batch of its own.
-    """
-    settled: set[int] = set()
+    """Settle the lease of every receipt; the outcome of each is None or its refusal."""
+    leases = _Leases(tx, [receipt for _, command in requests for receipt in command.receipts])
     outcomes: list[Any] = []
     for principal, command in requests:
         answers: list[BrokerError | None] = []
         for receipt in command.receipts:
             try:
-                lease = _live_lease(tx, principal, receipt, settled)
+                lease = leases.find(principal, receipt)
             except BrokerError as refusal:
                 answers.append(refusal)
                 continue
-            settled.add(lease.delivery_id)
-            if lease.due_at == CONNECTION_LEASE:
-                tx.ended.add(lease.delivery_id)
+            leases.end(lease)
             settle(lease, command)
             answers.append(None)
         outcomes.append(tuple(answers))
     return outcomes
 
 
-def _live_lease(
-    tx: Transaction, principal: Principal, receipt: str, settled: Set[int] = frozenset()
-) -> Lease:
-    """Return the lease a receipt names; those of ``settled`` deliveries have just ended.
+class _Leases:
+    """The live leases that the receipts of a batch name, looked up together."""
 
-    Raises:
-        Invalid: it was never a receipt.
-        Stale: the lease has ended: by ack, nack, time, or another's pull.
-        Denied: the caller may not pull from that queue.
-    """
-    delivery, dot, generation = receipt.partition(".")
-    if not dot or not delivery.isdigit() or not generation.isdigit():
-        raise Invalid(f"not a receipt: {receipt!r}")
-    row = tx.one(sql.FIND_DELIVERY, (min(int(delivery), names.MAX_INTEGER),))
-    if row is None:
-        raise _stale(receipt)
-    queue_id, message_id, size, current, due_at, leased_by, attempts, failures = row
-    queue = tx.find_queue_by_id(queue_id)
-    if queue is None:
-        raise _stale(receipt)
-    ended = leased_by is None or due_at <= tx.now or int(delivery) in settled
-    if due_at == CONNECTION_LEASE and not tx.has_consumers:
-        ended = True
-    if ended or current != int(generation):
-        raise _stale(receipt)
-    check_may_pull(principal, queue)
-    return Lease(int(delivery), message_id, queue, size, due_at, leased_by, attempts, failures)
+    def __init__(self, tx: Transaction, receipts: Sequence[str]) -> None:
+        self._tx = tx
+        named: set[int] = set()
+        for receipt in receipts:
+            delivery, _, _ = receipt.partition(".")
+            if delivery.isdigit():
+                named.add(min(int(delivery), names.MAX_INTEGER))
+        self._rows = {row[0]: row for row in tx.all_bulk(sql.FIND_DELIVERIES, [*named])}
+
+    def find(self, principal: Principal, receipt: str) -> Lease:
+        """Return the lease a receipt names.
+
+        Raises:
+            Invalid: it was never a receipt.
+            Stale: the lease has ended: by ack, nack, time, or another's pull.
+            Denied: the caller may not pull from that queue.
+        """
+        tx = self._tx
+        delivery, dot, generation = receipt.partition(".")
+        if not dot or not delivery.isdigit() or not generation.isdigit():
+            raise Invalid(f"not a receipt: {receipt!r}")
+        row = self._rows.get(int(delivery))
+        queue = None if row is None else tx.find_queue_by_id(row[1])
+        if row is None or queue is None:
+            raise _stale(receipt)
+        delivery_id, _, message_id, size, current, due_at, leased_by, attempts, failures = row
+        ended = leased_by is None or due_at <= tx.now or current != int(generation)
+        if ended or (due_at == CONNECTION_LEASE and not tx.has_consumers):
+            raise _stale(receipt)
+        check_may_pull(principal, queue)
+        return Lease(delivery_id, message_id, queue, size, due_at, leased_by, attempts, failures)
+
+    def end(self, lease: Lease) -> None:
+        """Take note that a lease has ended: the same receipt is stale from now on."""
+        del self._rows[lease.delivery_id]
+        if lease.due_at == CONNECTION_LEASE:
+            self._tx.ended.add(lease.delivery_id)
 
 
 def _stale(receipt: str) -> Stale:

@@ -42,31 +42,31 @@ def existing_channel(tx: Transaction, name: str) -> ChannelRow:
 
 
 class _Outbox:
-    """Rows of messages that are stored together: two statements, however many."""
+    """Rows of messages that are stored together, and what is owed to their queues."""
 
     def __init__(self, tx: Transaction) -> None:
         self._tx = tx
-        self._messages: list[tuple[Any, ...]] = []
-        self._deliveries: list[tuple[Any, ...]] = []
+        # The parameters of one row after the other.
+        self._messages: list[Any] = []
+        self._deliveries: list[Any] = []
 
     def add(self, message: tuple[Any, ...], delivery: tuple[Any, ...]) -> None:
         """Take a message and its one delivery."""
-        self._messages.append(message)
-        self._deliveries.append(delivery)
+        self._messages += message
+        self._deliveries += delivery
 
     def flush(self) -> None:
         """Store what was taken."""
-        if self._messages:
-            self._tx.run_many(sql.INSERT_MESSAGE, self._messages)
-            self._tx.run_many(sql.INSERT_DELIVERY, self._deliveries)
-            self._messages, self._deliveries = [], []
+        self._tx.run_bulk(sql.INSERT_MESSAGES, self._messages)
+        self._tx.run_bulk(sql.INSERT_DELIVERIES, self._deliveries)
+        self._messages, self._deliveries = [], []
 
 
 @handles_batch(QueueSend)
 def send(tx: Transaction, requests: list[Request]) -> list[Any]:
     """Store messages, each with one delivery of the same id.
 
-    The whole batch is two statements, whatever its size; but a full queue that
+    The whole batch goes in a few statements, whatever its size; but a full queue that
     drops its oldest has each of its messages stored before the next.
     """
     outcomes: list[Any] = []
@@ -240,8 +240,8 @@ def _fan_out(
         copies = _fan_out_within_limits(tx, channel.id, copy, expires_at)
         if not copies:
             return message_id
-    tx.run(sql.INSERT_MESSAGE, _message_row(message_id, principal, command, tx.now))
-    tx.run(sql.INSERT_PUBLICATION, (message_id, copies, copies))
+    tx.run_bulk(sql.INSERT_MESSAGES, _message_row(message_id, principal, command, tx.now))
+    tx.run_bulk(sql.INSERT_PUBLICATIONS, (message_id, copies, copies))
     if due_at is None:
         tx.woken_channels[channel.name] += 1
     else:
@@ -339,5 +339,5 @@ def _remember_key(
 ) -> None:
     """Remember the key of what was stored: ``count`` messages from ``message_id`` on."""
     expires_at = tx.now + command.key_ttl_ms
-    tx.run(sql.INSERT_KEY, (target_id, command.key, message_id, expires_at, count))
+    tx.run_bulk(sql.INSERT_KEYS, (target_id, command.key, message_id, expires_at, count))
     tx.to_clean_up(expires_at + KEY_CLEAN_UP_DELAY_MS)

@@ -6,14 +6,14 @@ from collections import Counter
 from collections.abc import Sequence
 
 from .. import statements as sql
-from ..statements import Statement
+from ..statements import Bulk
 from ..transaction import Transaction
 
 
 def remove(
     tx: Transaction,
     deliveries: Sequence[tuple[int, int]],
-    statement: Statement = sql.DELETE_DELIVERY,
+    statement: Bulk = sql.DELETE_DELIVERIES,
 ) -> None:
     """Delete deliveries, each given as (delivery id, message id).
 
@@ -25,17 +25,16 @@ def remove(
     """
     if not deliveries:
         return
-    tx.run_many(statement, [(delivery,) for delivery, _ in deliveries])
-    gone = [(message,) for delivery, message in deliveries if delivery == message]
+    tx.run_bulk(statement, [delivery for delivery, _ in deliveries])
+    gone = [message for delivery, message in deliveries if delivery == message]
     if len(gone) < len(deliveries):
         copies = Counter(message for delivery, message in deliveries if delivery != message)
         for message, count in copies.items():
             remaining = tx.one(sql.TAKE_COPIES, (count, message))
             if remaining is not None and remaining[0] <= 0:
                 tx.run(sql.DELETE_PUBLICATION, (message,))
-                gone.append((message,))
-    if gone:
-        tx.run_many(sql.DELETE_MESSAGE, gone)
+                gone.append(message)
+    tx.run_bulk(sql.DELETE_MESSAGES, gone)
 
 
 def remove_dead(tx: Transaction, deliveries: Sequence[tuple[int, int]]) -> None:

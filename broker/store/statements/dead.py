@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from typing import Any
 
-from sqlalchemy import bindparam, delete, insert, select
+from sqlalchemy import bindparam, insert, select
 
 from ...models import DeadDelivery, Delivery
-from .statement import NULL, ZERO, Statement, table_of
+from .statement import NULL, ZERO, Statement, delete_from, table_of
 
 _DELIVERIES = table_of(Delivery)
 _DEAD = table_of(DeadDelivery)
@@ -53,9 +53,7 @@ REVIVE = Statement(
     "ready_at",
     "delivery",
 )  # fmt: skip
-DELETE_DEAD = Statement(
-    lambda: delete(_DEAD).where(_DEAD.c.id == bindparam("delivery")), "delivery"
-)
+DELETE_DEAD = delete_from(_DEAD, "id")
 
 
 def _dead_of_a_queue() -> Any:

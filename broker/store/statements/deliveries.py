@@ -8,7 +8,6 @@ from sqlalchemy import (
     and_,
     bindparam,
     case,
-    delete,
     func,
     insert,
     literal_column,
@@ -19,7 +18,7 @@ from sqlalchemy import (
 
 from ...models import Delivery, Message, Queue
 from .queues import has_room
-from .statement import NULL, ZERO, Statement, insert_into, table_of
+from .statement import NULL, ZERO, Bulk, Statement, delete_from, insert_into, one_of, table_of
 
 _QUEUES = table_of(Queue)
 _MESSAGES = table_of(Message)
@@ -32,7 +31,7 @@ _ARRIVING = (
 
 # --- arriving ---
 
-INSERT_DELIVERY = insert_into(_DELIVERIES, *_ARRIVING)
+INSERT_DELIVERIES = insert_into(_DELIVERIES, *_ARRIVING)
 
 
 def _fan_out(expires_at: Any, *conditions: Any) -> Any:
@@ -111,8 +110,8 @@ CLAIM = Statement(
     "now",
     "count",
 )
-LEASE = Statement(
-    lambda: (
+LEASE = Bulk(
+    lambda size: (
         update(_DELIVERIES)
         .values(
             due_at=bindparam("until"),
@@ -120,14 +119,14 @@ LEASE = Statement(
             attempts=_DELIVERIES.c.attempts + literal_column("1"),
             generation=_DELIVERIES.c.generation + literal_column("1"),
         )
-        .where(_DELIVERIES.c.id == bindparam("delivery"))
+        .where(one_of(_DELIVERIES.c.id, size))
     ),
-    "until",
-    "user",
-    "delivery",
+    ["id"],
+    shared=["until", "user"],
 )
-FIND_DELIVERY = Statement(
-    lambda: select(
+FIND_DELIVERIES = Bulk(
+    lambda size: select(
+        _DELIVERIES.c.id,
         _DELIVERIES.c.queue_id,
         _DELIVERIES.c.message_id,
         _DELIVERIES.c.size,
@@ -136,10 +135,11 @@ FIND_DELIVERY = Statement(
         _DELIVERIES.c.leased_by,
         _DELIVERIES.c.attempts,
         _DELIVERIES.c.failures,
-    ).where(_DELIVERIES.c.id == bindparam("delivery")),
-    "delivery",
+    ).where(one_of(_DELIVERIES.c.id, size)),
+    ["id"],
 )
-#: Ends a lease: ready (``until`` NULL) or delayed; ``uncounted`` is taken off the attempts.
+#: Ends a lease or a delay: ready (``until`` NULL) or delayed; ``uncounted`` is taken off
+#: the attempts.
 RELEASE = Statement(
     lambda: (
         update(_DELIVERIES)
@@ -147,11 +147,13 @@ RELEASE = Statement(
             due_at=bindparam("until"),
             leased_by=NULL,
             attempts=_DELIVERIES.c.attempts - bindparam("uncounted"),
+            ready_at=func.coalesce(_DELIVERIES.c.ready_at, bindparam("ready_now")),
             failures=bindparam("failures_now"),
         )
         .where(_DELIVERIES.c.id == bindparam("delivery"))
     ),
     "uncounted",
+    "ready_now",
     "until",
     "failures_now",
     "delivery",
@@ -288,9 +290,7 @@ MOVE = Statement(
     "provenance",
     "delivery",
 )
-DELETE_DELIVERY = Statement(
-    lambda: delete(_DELIVERIES).where(_DELIVERIES.c.id == bindparam("delivery")), "delivery"
-)
+DELETE_DELIVERIES = delete_from(_DELIVERIES, "id")
 
 
 def _slice(*conditions: Any) -> Any:

@@ -5,20 +5,18 @@ from __future__ import annotations
 from sqlalchemy import bindparam, delete, func, select, update
 
 from ...models import IdempotencyKey, Message, Publication
-from .statement import ZERO, Statement, insert_into, table_of
+from .statement import ZERO, Statement, delete_from, insert_into, table_of
 
 _MESSAGES = table_of(Message)
 _PUBLICATIONS = table_of(Publication)
 _KEYS = table_of(IdempotencyKey)
 
-INSERT_MESSAGE = insert_into(
+INSERT_MESSAGES = insert_into(
     _MESSAGES, "id", "sender", "sent_at", "content_type", "headers", "body"
 )  # fmt: skip
-DELETE_MESSAGE = Statement(
-    lambda: delete(_MESSAGES).where(_MESSAGES.c.id == bindparam("message")), "message"
-)
+DELETE_MESSAGES = delete_from(_MESSAGES, "id")
 
-INSERT_PUBLICATION = insert_into(_PUBLICATIONS, "message_id", "copies", "remaining")
+INSERT_PUBLICATIONS = insert_into(_PUBLICATIONS, "message_id", "copies", "remaining")
 FIND_PUBLICATION = Statement(
     lambda: select(_PUBLICATIONS.c.copies).where(
         _PUBLICATIONS.c.message_id == bindparam("message")
@@ -47,7 +45,7 @@ FIND_KEY = Statement(
     "target",
     "k",
 )
-INSERT_KEY = insert_into(_KEYS, "target_id", "key", "message_id", "expires_at", "count")
+INSERT_KEYS = insert_into(_KEYS, "target_id", "key", "message_id", "expires_at", "count")
 DELETE_KEY = Statement(
     lambda: delete(_KEYS).where(
         _KEYS.c.target_id == bindparam("target"), _KEYS.c.key == bindparam("k")

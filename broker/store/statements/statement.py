@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Any, cast
+from collections.abc import Callable, Sequence
+from functools import partial
+from typing import Any, Final, cast
 
-from sqlalchemy import ColumnElement, Table, bindparam, insert, literal_column
+from sqlalchemy import ColumnElement, Table, bindparam, delete, insert, literal_column
 from sqlalchemy.dialects import sqlite
 from sqlalchemy.engine.interfaces import Dialect
 
@@ -41,6 +42,50 @@ class Statement:
         return text
 
 
+#: For how many rows a :class:`Bulk` is compiled; any number is made up of these. Beyond
+#: 64 a row costs no less, and the text of the statement only grows.
+BULK_SIZES: Final = (64, 16, 4, 1)
+
+
+class Bulk:
+    """A statement that does the same to many rows in one step.
+
+    Each step gives the interpreter away and has to get it back from the thread that
+    took it: a step a row would leave the writer waiting for the event loop most of
+    the time.
+
+    Args:
+        build: returns the Core statement for so many rows, whose parameters are named
+            by :func:`numbered`.
+        columns: the parameters of each row, in order.
+        shared: those of all rows together, which come first.
+    """
+
+    __slots__ = ("_statements", "width")
+
+    def __init__(
+        self, build: Callable[[int], Any], columns: Sequence[str], *, shared: Sequence[str] = ()
+    ) -> None:
+        self.width = len(columns)
+        self._statements = {
+            size: Statement(
+                partial(build, size),
+                *shared,
+                *(numbered(column, row) for row in range(size) for column in columns),
+            )
+            for size in BULK_SIZES
+        }
+
+    def of(self, size: int) -> Statement:
+        """Return the statement for ``size`` rows, one of :data:`BULK_SIZES`."""
+        return self._statements[size]
+
+
+def numbered(column: str, row: int) -> str:
+    """Return the name of a parameter of one row of a :class:`Bulk`."""
+    return f"{column}_{row}"
+
+
 _DIALECTS: dict[str, Callable[[], Dialect]] = {"sqlite": lambda: sqlite.dialect(paramstyle="qmark")}
 
 
@@ -54,8 +99,22 @@ ZERO = literal_column("0", BigInt)
 NULL: ColumnElement[Any] = literal_column("NULL")
 
 
-def insert_into(table: Table, *columns: str) -> Statement:
-    """Return the statement that inserts a row of the named columns."""
-    return Statement(
-        lambda: insert(table).values({column: bindparam(column) for column in columns}), *columns
+def insert_into(table: Table, *columns: str) -> Bulk:
+    """Return the statement that inserts rows of the named columns."""
+    return Bulk(
+        lambda size: insert(table).values(
+            [{c: bindparam(numbered(c, row)) for c in columns} for row in range(size)]
+        ),
+        columns,
     )
+
+
+def one_of(column: Any, size: int) -> ColumnElement[bool]:
+    """Return the condition that ``column`` is the ``id`` of one of the rows of a :class:`Bulk`."""
+    found: ColumnElement[bool] = column.in_([bindparam(numbered("id", row)) for row in range(size)])
+    return found
+
+
+def delete_from(table: Table, column: str) -> Bulk:
+    """Return the statement that deletes the rows with the given values of ``column``."""
+    return Bulk(lambda size: delete(table).where(one_of(table.c[column], size)), ["id"])
