@@ -58,7 +58,7 @@ def test_no_statement_scans_or_sorts(store: Store, name: str) -> None:
     # A fan-out numbers the rows of one channel; its subquery is read in index order.
     # All queues are looked through once, as a server starts.
     for step in plan.split(" | "):
-        if "VALUES CLAUSE" in step:
+        if step.endswith(("CONSTANT ROWS", "VALUES CLAUSE")):
             continue
         assert "TEMP B-TREE" not in step or name == "FAN_OUT", plan
         assert not step.startswith("SCAN") or "subquery" in step or name == "BUSY_QUEUES", plan
