@@ -131,8 +131,13 @@ def check_receipt(receipt: str) -> str:
         or not 0 < len(receipt) <= 32
         or not _RECEIPT_CHARACTERS.issuperset(receipt)
     ):
-        raise Invalid(f"not a receipt: {_shown(receipt)}")
+        raise not_a_receipt(receipt)
     return receipt
+
+
+def not_a_receipt(receipt: object) -> Invalid:
+    """Return the refusal of what no pull has ever answered."""
+    return Invalid(f"not a receipt: {_shown(receipt)}; it comes with a pulled message, as 17.1")
 
 
 def check_key(key: str) -> str:
@@ -206,8 +211,8 @@ def parse_duration(text: str) -> int:
     whole, _, fraction = number.partition(".")
     if (
         factor is None
-        or not _is_digits(whole)
-        or ((fraction or "." in number) and not _is_digits(fraction))
+        or not is_digits(whole)
+        or ((fraction or "." in number) and not is_digits(fraction))
     ):
         raise Invalid(f"not a duration: {_shown(text)}; write 500ms, 30s, 10m, 2h or 7d")
     if len(whole) > 15 or len(fraction) > 6:
@@ -237,7 +242,7 @@ def parse_size(text: str) -> int:
     """
     number = text.rstrip("KMG")
     factor = _SIZE_UNITS.get(text[len(number) :])
-    if factor is None or not _is_digits(number) or len(number) > 16:
+    if factor is None or not is_digits(number) or len(number) > 16:
         raise Invalid(f"not a size: {_shown(text)}; write a number of bytes, 64K, 10M or 2G")
     size = int(number) * factor
     if size > 2**53:
@@ -245,7 +250,8 @@ def parse_size(text: str) -> int:
     return size
 
 
-def _is_digits(text: str) -> bool:
+def is_digits(text: str) -> bool:
+    """Return whether ``text`` is one or more of the digits 0 to 9."""
     return text.isascii() and text.isdigit()
 
 

@@ -10,7 +10,7 @@ from broker.errors import BrokerError
 from broker.names import DEFAULT_LEASE_MS, MAX_INTEGER
 
 from .output import write_record
-from .settings import DURATION, Group, Settings, WholeNumber
+from .settings import DURATION, LEASE, Group, Settings, WholeNumber
 
 
 @click.group(cls=Group)
@@ -72,7 +72,7 @@ def nack(
 @message.command(prints=False)
 @click.argument("receipt")
 @click.option(
-    "--lease", "lease_ms", type=DURATION, default=DEFAULT_LEASE_MS, metavar="DURATION",
+    "--lease", "lease_ms", type=LEASE, default=DEFAULT_LEASE_MS, metavar="DURATION",
     help="How long from now (default: 30s).",
 )  # fmt: skip
 @click.pass_obj

@@ -14,7 +14,7 @@ from broker.errors import EXIT_EMPTY
 from broker.names import DEFAULT_LEASE_MS, MAX_PULL_COUNT
 
 from .output import is_terminal, json_line
-from .settings import DURATION, Settings, WholeNumber
+from .settings import DURATION, LEASE, Settings, WholeNumber
 
 if TYPE_CHECKING:
     from broker.client.sync import Client
@@ -40,7 +40,7 @@ def pull_options(function: _Function) -> _Function:
                 help="Up to so many messages, each followed by a newline.",
             ),
             click.option(
-                "--lease", "lease_ms", type=DURATION, metavar="DURATION",
+                "--lease", "lease_ms", type=LEASE, metavar="DURATION",
                 help="Do not acknowledge: lease for so long; --json shows the receipt.",
             ),
             click.option(

@@ -13,7 +13,7 @@ from broker.errors import Invalid, TooBig
 from broker.names import DEFAULT_KEY_TTL_MS, DEFAULT_PRIORITY, LARGEST_MESSAGE_BYTES
 
 from .output import write_value
-from .settings import DURATION, TIME, Settings, WholeNumber
+from .settings import DURATION, LIFETIME, TIME, Settings, WholeNumber
 
 if TYPE_CHECKING:
     from datetime import datetime
@@ -41,7 +41,7 @@ def send_options(function: _Function) -> _Function:
                 help="Not delivered before that time, as 2026-12-24T18:00:00+01:00.",
             ),
             click.option(
-                "--ttl", "ttl_ms", type=DURATION, metavar="DURATION",
+                "--ttl", "ttl_ms", type=LIFETIME, metavar="DURATION",
                 help="Expires so long from now, unless leased by then.",
             ),
             click.option(
@@ -49,7 +49,7 @@ def send_options(function: _Function) -> _Function:
                 help="Send once: a second send with this key stores nothing.",
             ),
             click.option(
-                "--key-ttl", "key_ttl_ms", type=DURATION, default=DEFAULT_KEY_TTL_MS,
+                "--key-ttl", "key_ttl_ms", type=LIFETIME, default=DEFAULT_KEY_TTL_MS,
                 metavar="DURATION", help="How long the key is remembered (default: 24h).",
             ),
             click.option("--content-type", metavar="TYPE", help="The content type."),

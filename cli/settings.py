@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from broker.errors import BrokerError, Invalid
-from broker.names import parse_duration
+from broker.names import MAX_DURATION_MS, MAX_LEASE_MS, format_duration, parse_duration
 
 if TYPE_CHECKING:
     from datetime import datetime
@@ -140,21 +140,31 @@ else:
 
 
 class Duration(_IntegerType):
-    """``500ms``, ``30s``, ``10m``, ``2h``, ``7d``, as milliseconds."""
+    """``500ms``, ``30s``, ``10m``, ``2h``, ``7d``, as milliseconds; over 0 or not, and at most."""
 
     name = "duration"
+
+    def __init__(self, low_ms: int = 0, high_ms: int = MAX_DURATION_MS) -> None:
+        self._low_ms = low_ms
+        self._high_ms = high_ms
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> int:
         """Return the milliseconds of a duration."""
         if isinstance(value, int):
             return value
         try:
-            return parse_duration(value)
+            milliseconds = parse_duration(value)
         except BrokerError as error:
             self.fail(error.message, param, ctx)
+        if not self._low_ms <= milliseconds <= self._high_ms:
+            low, high = format_duration(self._low_ms), format_duration(self._high_ms)
+            self.fail(f"{value!r} is not from {low} to {high}", param, ctx)
+        return milliseconds
 
 
 DURATION = Duration()
+LIFETIME = Duration(1)
+LEASE = Duration(1, MAX_LEASE_MS)
 
 
 class Time(_TimeType):

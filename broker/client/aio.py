@@ -26,7 +26,7 @@ from ..protocols.resp.calls import Call, call_of
 from ..protocols.resp.encoder import Push
 from ..protocols.resp.replies import NOT_READY, ReplyParser
 from ..store.owner import read_owner
-from .consuming import is_message, message_of
+from .consuming import is_message, message_of, wait_seconds
 from .methods import Methods
 from .retries import Backoff, is_repeatable, with_key
 from .sockets import READ_BYTES, ConnectionLost, ConnectionRefused, greeting
@@ -99,8 +99,8 @@ class AsyncClient(Methods):
         """
         if self._closed:
             raise RuntimeError("the client is closed")
-        command = with_key(command)
         check(syntax_of(type(command)), command)
+        command = with_key(command)
         sent = call_of(command)
         backoff = Backoff(self._timeout_s)
         while True:
@@ -180,7 +180,7 @@ class AsyncClient(Methods):
         ``await`` a message's ``ack()`` or ``nack()``.
         """
         check_range(prefetch, 1, MAX_PULL_COUNT, "a prefetch")
-        return self._consume(queue, prefetch, None if wait_ms is None else wait_ms / 1000)
+        return self._consume(queue, prefetch, wait_seconds(wait_ms))
 
     async def _consume(
         self, queue: str, prefetch: int, wait_s: float | None

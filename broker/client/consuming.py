@@ -17,7 +17,7 @@ from ..commands.delivery import Message
 from ..commands.message import MessageAck, MessageExtend, MessageNack
 from ..commands.queue import QueueCancel, QueueConsume, QueuePull
 from ..errors import BrokerError, Invalid, Stale, Unavailable, error_for
-from ..names import DEFAULT_LEASE_MS, MAX_PULL_COUNT, check_range
+from ..names import DEFAULT_LEASE_MS, MAX_DURATION_MS, MAX_PULL_COUNT, check_range
 from ..protocols.resp.encoder import Push
 from ..protocols.resp.results import record_of
 from .retries import Backoff
@@ -86,7 +86,7 @@ def consume(
 ) -> Generator[Consumed, None, None]:
     """Yield messages of a queue; see :meth:`broker.Client.consume`."""
     check_range(prefetch, 1, MAX_PULL_COUNT, "a prefetch")
-    wait_s = None if wait_ms is None else wait_ms / 1000
+    wait_s = wait_seconds(wait_ms)
     source: Source | None = None
     backoff: Backoff | None = None
     try:
@@ -110,6 +110,13 @@ def consume(
     finally:
         if source is not None:
             source.close()
+
+
+def wait_seconds(wait_ms: int | None) -> float | None:
+    """Return how long a consumer waits for the next message, in seconds; None is for ever."""
+    if wait_ms is None:
+        return None
+    return check_range(wait_ms, 0, MAX_DURATION_MS, "a wait in milliseconds") / 1000
 
 
 def _consumed(client: Client, source: Source, message: Message) -> Consumed:

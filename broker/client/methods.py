@@ -11,7 +11,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from .. import names
-from ..errors import BrokerError
+from ..errors import BrokerError, Invalid
 
 if TYPE_CHECKING:
     from datetime import datetime
@@ -25,8 +25,8 @@ if TYPE_CHECKING:
     from ..commands.user import User
 
 _Result = TypeVar("_Result")
-#: Settings of a queue by name, each as text or as a whole number.
-Settings = Mapping[str, str | int]
+#: Settings of a queue by name, each as text or as a whole number; None is its default.
+Settings = Mapping[str, str | int | None]
 
 
 class Methods:
@@ -57,8 +57,8 @@ class Methods:
 
         Args:
             name: of the queue; that of a subscription is ``CHANNEL@USER[@NAME]``.
-            settings: as ``{"max_messages": 1000, "on_full": "drop-oldest"}``; an empty
-                text takes one back to its default.
+            settings: as ``{"max_messages": 1000, "on_full": "drop-oldest"}``; None
+                takes one back to its default.
         """
         from ..commands.queue import QueueSet
 
@@ -154,7 +154,7 @@ class Methods:
 
         return self._call(
             QueueSendMany(
-                queue, tuple(bodies), priority, delay_ms, key, key_ttl_ms, content_type,
+                queue, _each(bodies), priority, delay_ms, key, key_ttl_ms, content_type,
                 headers or None, _at_ms(at), ttl_ms,
             ),
             _sent_many,
@@ -213,13 +213,13 @@ class Methods:
         """Refuse sends (Conflict), and let pulls find nothing; for owner and admins."""
         from ..commands.queue import QueuePause
 
-        return self._call(QueuePause(queue, sends and not pulls, pulls and not sends), _nothing)
+        return self._call(QueuePause(queue, *_only(sends, pulls)), _nothing)
 
     def resume(self, queue: str, *, sends: bool = True, pulls: bool = True) -> None:
         """End a pause of sends, pulls, or both."""
         from ..commands.queue import QueueResume
 
-        return self._call(QueueResume(queue, sends and not pulls, pulls and not sends), _nothing)
+        return self._call(QueueResume(queue, *_only(sends, pulls)), _nothing)
 
     # --- the dead ---
 
@@ -412,7 +412,7 @@ class Methods:
         """Acknowledge messages; for each None, or why it was refused."""
         from ..commands.message import MessageAck
 
-        return self._call(MessageAck(tuple(receipts)), list)
+        return self._call(MessageAck(_each(receipts)), list)
 
     def nack(
         self,
@@ -449,7 +449,7 @@ class Methods:
         """Give messages back; for each None, or why it was refused."""
         from ..commands.message import MessageNack
 
-        return self._call(MessageNack(tuple(receipts), delay_ms, uncounted, dead, reason), list)
+        return self._call(MessageNack(_each(receipts), delay_ms, uncounted, dead, reason), list)
 
     def extend(self, receipt: str, *, lease_ms: int = names.DEFAULT_LEASE_MS) -> None:
         """Let a lease end ``lease_ms`` from now. Stale if it has ended already."""
@@ -555,7 +555,29 @@ def _sent_many(outcome: Sequence[int] | SentMany) -> SentMany:
 
 
 def _words(settings: Settings | None) -> tuple[tuple[str, str], ...]:
-    return tuple((name, str(value)) for name, value in (settings or {}).items())
+    """Return settings as words; one that is None goes back to its default."""
+    if settings is None:
+        return ()
+    if not isinstance(settings, Mapping):
+        raise Invalid(f"settings are a mapping of names to values, not {type(settings).__name__}")
+    for name, value in settings.items():
+        if not isinstance(value, str | int | None) or isinstance(value, bool):
+            raise Invalid(f"{name}: a setting is text, a whole number or None, not {value!a}")
+    return tuple((name, "" if value is None else str(value)) for name, value in settings.items())
+
+
+def _only(sends: bool, pulls: bool) -> tuple[bool, bool]:
+    """Return which of two a pause is limited to; both is not to limit it."""
+    if not sends and not pulls:
+        raise Invalid("neither sends nor pulls: say which")
+    return not pulls, not sends
+
+
+def _each(values: Sequence[_Result]) -> tuple[_Result, ...]:
+    """Return values as a command has them; one text alone is not many."""
+    if isinstance(values, str | bytes):
+        raise Invalid(f"a sequence of them is wanted, not one {type(values).__name__}")
+    return tuple(values)
 
 
 def _at_ms(at: datetime | None) -> int | None:

@@ -9,7 +9,7 @@ from .. import names
 from .delivery import Message
 from .grammar import BODY, NAME, Argument, Option, Setting, Syntax, choice
 from .sending import PULL_OPTIONS, SEND_OPTIONS, check_pull, check_send
-from .settings import SUBSCRIPTION_SETTINGS
+from .settings import SUBSCRIPTION_SETTINGS, check_change
 
 #: Who may publish: the channel's subscribers, or everyone.
 PUBLISH_SUBSCRIBERS: Final = "subscribers"
@@ -151,7 +151,7 @@ SYNTAX: Final = (
     ),
     Syntax(
         ("CHANNEL", "SET"), ChannelSet, _NAMED, (),
-        "ok", "Change settings of a channel.", settings=SETTINGS,
+        "ok", "Change settings of a channel.", settings=SETTINGS, rule=check_change,
     ),
     Syntax(
         ("CHANNEL", "SUBSCRIBE"), ChannelSubscribe, _CHANNEL, _AS,

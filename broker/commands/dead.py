@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from typing import Final, NamedTuple
 
 from ..errors import Invalid
@@ -80,7 +81,7 @@ class DeadDrop(NamedTuple):
     done: int = 0
 
 
-def _check_which(command: DeadRetry | DeadDrop) -> None:
+def _check_which(command: DeadRetry | DeadDrop, _given: Collection[str]) -> None:
     if (command.id is None) is not command.all:
         raise Invalid("say which: one by its id, or all; not both")
     if command.id is not None and (command.match is not None or command.limit is not None):

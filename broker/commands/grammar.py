@@ -9,7 +9,7 @@ command line spells the same words its own way: ``IFEMPTY`` is ``--if-empty``.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Any, NamedTuple
 
 from .. import names
@@ -111,7 +111,7 @@ class Syntax(NamedTuple):
         creates: whether it makes a database that is not there.
         reads: whether it changes nothing.
         tail: a second command it may end with.
-        rule: refuses, with Invalid, what contradicts itself.
+        rule: refuses, with Invalid, what contradicts itself; told which fields were given.
         progress: fields with which the broker goes on with what it does in slices; no
             door spells them.
     """
@@ -127,7 +127,7 @@ class Syntax(NamedTuple):
     creates: bool = False
     reads: bool = False
     tail: Tail | None = None
-    rule: Callable[[Any], None] | None = None
+    rule: Callable[[Any, Collection[str]], None] | None = None
     progress: tuple[str, ...] = ()
 
     @property
@@ -174,7 +174,7 @@ def parse(syntax: Syntax, words: Sequence[bytes]) -> Any:
         _parse_options(syntax, words, position, values)
     command = syntax.command(**values)
     if syntax.rule is not None:
-        syntax.rule(command)
+        syntax.rule(command, values)
     return command
 
 
@@ -283,7 +283,7 @@ def check(syntax: Syntax, command: Any) -> None:
         if getattr(command, field) != defaults[field]:
             raise Invalid(f"{field} is not for callers")
     if syntax.rule is not None:
-        syntax.rule(command)
+        syntax.rule(command, [f for f, d in defaults.items() if getattr(command, f) != d])
 
 
 def check_settings(
@@ -312,7 +312,10 @@ def read_settings(
             raise Invalid(f"the setting {name!r} is given twice")
         if not isinstance(value, str):
             raise Invalid(f"the setting {name} is text, not {type(value).__name__}")
-        values[name] = setting.read(value or setting.default)
+        try:
+            values[name] = setting.read(value or setting.default)
+        except Invalid as refusal:
+            raise Invalid(f"{name}: {refusal.message}") from None
     return values
 
 
@@ -321,12 +324,11 @@ def default_settings(known: tuple[Setting, ...]) -> dict[str, Any]:
     return {setting.name: setting.read(setting.default) for setting in known}
 
 
-def exclusive(command: Any, *fields: str) -> None:
-    """Refuse a command in which more than one of ``fields`` is given."""
-    defaults = command._field_defaults
-    given = [field for field in fields if getattr(command, field) != defaults[field]]
-    if len(given) > 1:
-        words = [field.removesuffix("_ms").replace("_", " ") for field in given]
+def exclusive(given: Collection[str], *fields: str) -> None:
+    """Refuse a command in which more than one of ``fields`` is ``given``."""
+    both = [field for field in fields if field in given]
+    if len(both) > 1:
+        words = [field.removesuffix("_ms").replace("_", " ") for field in both]
         raise Invalid(f"{' and '.join(words)} exclude each other")
 
 
@@ -420,9 +422,14 @@ def text_kind(name: str, check: Callable[[str], str]) -> Kind:
 
 def integer_kind(name: str, low: int, high: int, what: str) -> Kind:
     """Return a kind of integer from ``low`` to ``high``; ``what`` names it in errors."""
-    return Kind(
-        name, read_integer, _write_integer, lambda value: names.check_range(value, low, high, what)
-    )
+
+    def read(word: bytes) -> int:
+        try:
+            return read_integer(word)
+        except Invalid as refusal:
+            raise Invalid(f"{refusal.message}; {what} is one from {low} to {high}") from None
+
+    return Kind(name, read, _write_integer, lambda value: names.check_range(value, low, high, what))
 
 
 def choice(*allowed: str) -> Callable[[str], str]:
@@ -461,6 +468,7 @@ PRIORITY = integer_kind("n", 0, names.MAX_PRIORITY, "a priority")
 LEASE = integer_kind("ms", 1, names.MAX_LEASE_MS, "a lease in milliseconds")
 DURATION = integer_kind("ms", 0, names.MAX_DURATION_MS, "a duration in milliseconds")
 LIFETIME = integer_kind("ms", 1, names.MAX_DURATION_MS, "a lifetime in milliseconds")
+MEMORY = integer_kind("ms", 1, names.MAX_DURATION_MS, "the time of a key in milliseconds")
 TIME = integer_kind("ms", 0, names.MAX_TIME_MS, "a time in milliseconds since 1970")
 ID = integer_kind("id", 1, names.MAX_INTEGER, "an id")
 AFTER = integer_kind("id", 0, names.MAX_INTEGER, "an id")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 from .. import names
@@ -86,9 +87,9 @@ class MessageMove(NamedTuple):
     to: str
 
 
-def _check_nack(command: MessageNack) -> None:
-    exclusive(command, "delay_ms", "dead")
-    exclusive(command, "uncounted", "dead")
+def _check_nack(command: MessageNack, given: Collection[str]) -> None:
+    exclusive(given, "delay_ms", "dead")
+    exclusive(given, "uncounted", "dead")
     if command.uncounted and command.reason is not None:
         raise Invalid("what is not counted is no failure and has no reason")
 

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import Final, NamedTuple
 
 from .. import names
 from .delivery import READY, Message, Peeked
 from .grammar import BODY, COUNT, NAME, QUEUE, STATE, Argument, Option, Syntax, exclusive
 from .sending import PULL_OPTIONS, SEND_OPTIONS, check_pull, check_send
-from .settings import QUEUE_SETTINGS, SUBSCRIPTION_SETTINGS
+from .settings import QUEUE_SETTINGS, SUBSCRIPTION_SETTINGS, check_change
 
 
 class Queue(NamedTuple):
@@ -191,8 +191,8 @@ class QueueCancel(NamedTuple):
     queue: str
 
 
-def _check_pause(command: QueuePause | QueueResume) -> None:
-    exclusive(command, "sends", "pulls")
+def _check_pause(command: QueuePause | QueueResume, given: Collection[str]) -> None:
+    exclusive(given, "sends", "pulls")
 
 
 _NAMED = (Argument("name", NAME),)
@@ -228,6 +228,7 @@ SYNTAX: Final = (
     Syntax(
         ("QUEUE", "SET"), QueueSet, (Argument("name", QUEUE),), (),
         "ok", "Change settings of a queue or a subscription.", settings=SUBSCRIPTION_SETTINGS,
+        rule=check_change,
     ),
     Syntax(
         ("QUEUE", "SEND"), QueueSend, (*_QUEUE, Argument("body", BODY)), SEND_OPTIONS,

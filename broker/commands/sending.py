@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from typing import Any, Final, NamedTuple
 
 from ..errors import Invalid
@@ -13,6 +14,7 @@ from .grammar import (
     KEY,
     LEASE,
     LIFETIME,
+    MEMORY,
     PRIORITY,
     TIME,
     Option,
@@ -44,18 +46,18 @@ class SentMany(NamedTuple):
     duplicate: bool
 
 
-def check_send(command: Any) -> None:
+def check_send(command: Any, given: Collection[str]) -> None:
     """Refuse a send or publication whose options contradict each other."""
-    exclusive(command, "delay_ms", "at_ms")
+    exclusive(given, "delay_ms", "at_ms")
     if command.ttl_ms is not None and command.ttl_ms <= command.delay_ms:
         raise Invalid("a message that lives no longer than its delay is never delivered")
-    if command.key is None and command.key_ttl_ms != command._field_defaults["key_ttl_ms"]:
+    if "key_ttl_ms" in given and command.key is None:
         raise Invalid("the time a key is remembered was given without a key")
 
 
-def check_pull(command: Any) -> None:
+def check_pull(command: Any, given: Collection[str]) -> None:
     """Refuse a pull whose options contradict each other."""
-    exclusive(command, "lease_ms", "no_ack")
+    exclusive(given, "lease_ms", "no_ack")
 
 
 SEND_OPTIONS: Final = (
@@ -64,7 +66,7 @@ SEND_OPTIONS: Final = (
     Option("AT", "at_ms", TIME, "not delivered before that time; not with DELAY"),
     Option("TTL", "ttl_ms", LIFETIME, "expires so long from now, unless leased by then"),
     Option("KEY", "key", KEY, "send once: a second send with this key stores nothing"),
-    Option("KEYTTL", "key_ttl_ms", DURATION, "how long the key is remembered (default 24 h)"),
+    Option("KEYTTL", "key_ttl_ms", MEMORY, "how long the key is remembered (default 24 h)"),
     Option("TYPE", "content_type", CONTENT_TYPE, "the content type"),
     Option("HEADERS", "headers", HEADERS, "a JSON object of text values"),
 )

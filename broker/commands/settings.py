@@ -7,6 +7,7 @@ written in: numbers as numbers (0 is no limit), the rest as text, null if unset.
 
 from __future__ import annotations
 
+from collections.abc import Callable, Collection
 from typing import Any, Final
 
 from .. import names
@@ -23,11 +24,17 @@ def _same(value: Any) -> Any:
     return value
 
 
-def _whole(high: int, what: str) -> Any:
+def check_change(command: Any, given: Collection[str]) -> None:
+    """Refuse a SET that sets nothing."""
+    if "settings" not in given:
+        raise Invalid("nothing to set: write name=value")
+
+
+def _whole(high: int) -> Callable[[str], int]:
     def read(text: str) -> int:
-        if not (text.isascii() and text.isdigit()) or len(text) > 16:
-            raise Invalid(f"{what} is a whole number from 0 to {high}, not {text[:40]!a}")
-        return names.check_range(int(text), 0, high, what)
+        if not names.is_digits(text) or len(text) > 16 or int(text) > high:
+            raise Invalid(f"not a whole number from 0 to {high}: {text[:40]!a}")
+        return int(text)
 
     return read
 
@@ -61,8 +68,8 @@ def parse_backoff(text: str) -> tuple[int, float, int]:
     if len(parts) != 3:
         raise Invalid(f"not a backoff: {text[:40]!a}; write base,factor,ceiling as in 1s,2,10m")
     base_ms, ceiling_ms = names.parse_duration(parts[0]), names.parse_duration(parts[2])
-    whole, _, fraction = parts[1].partition(".")
-    if not (whole + fraction).isdigit() or not whole.isascii() or len(parts[1]) > 8:
+    whole, dot, fraction = parts[1].partition(".")
+    if not names.is_digits(whole + fraction) or (dot and not fraction) or len(parts[1]) > 8:
         raise Invalid(f"a backoff's factor is a number from 1 to 100, not {parts[1][:40]!a}")
     factor = float(parts[1])
     if not 1 <= factor <= 100:
@@ -88,7 +95,7 @@ def backoff_ms(backoff: str | None, attempts: int) -> int:
 
 QUEUE_SETTINGS: Final = (
     Setting(
-        "max_attempts", _whole(1_000_000, "max_attempts"),
+        "max_attempts", _whole(1_000_000),
         "leases without an ack after which a message is dead; 0: no limit",
         str(names.DEFAULT_MAX_ATTEMPTS), _same,
     ),
@@ -110,7 +117,7 @@ QUEUE_SETTINGS: Final = (
         "what becomes of expired messages: drop or dead", ON_EXPIRE_DROP, _same,
     ),
     Setting(
-        "max_messages", _whole(2**53, "max_messages"),
+        "max_messages", _whole(2**53),
         "how many messages it holds, in all states together; 0: no limit", "0", _same,
     ),
     Setting(

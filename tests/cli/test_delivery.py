@@ -140,7 +140,7 @@ def test_pauses_and_purges(url: Path) -> None:
         (["queue", "set", "jobs", "expire_idle=1h"], "for subscriptions"),
         (["queue", "send", "jobs", "x", "--at", "2026-12-24T18:00:00"], "no zone"),
         (["queue", "send", "jobs", "x", "--at", "tomorrow"], "2026-12-24T18:00:00+01:00"),
-        (["queue", "send", "jobs", "x", "--ttl", "0"], "from 1 to"),
+        (["queue", "send", "jobs", "x", "--ttl", "0"], "from 1ms to"),
         (["queue", "send", "jobs", "x", "--at", "2030-01-01T00:00:00Z", "--delay", "1s"],
          "exclude each other"),
         (["queue", "send", "jobs", "x", "--lines"], "exclude each other"),
@@ -156,6 +156,13 @@ def test_pauses_and_purges(url: Path) -> None:
         (["dead", "retry", "jobs"], "--id N, or --all"),
         (["dead", "drop", "jobs", "--all", "--id", "1"], "not both"),
         (["dead", "retry", "jobs", "--id", "1", "--limit", "1"], "by its id"),
+        (["queue", "pull", "jobs", "--lease", "13h"], "from 1ms to 12h"),
+        (["queue", "send", "jobs", "x", "--key", "k", "--key-ttl", "0"], "from 1ms to 3653d"),
+        (["queue", "send", "jobs", "x", "--at", "9999-12-31T23:59:59-12:00"], "1970 and 9999"),
+        (["queue", "send", "jobs", "x", "--delay", "-1s"], "write 500ms, 30s, 10m, 2h or 7d"),
+        (["queue", "send", "jobs", "x", "--priority", "12"], "0<=x<=9"),
+        (["message", "extend", "1.1", "--lease", "0"], "from 1ms to 12h"),
+        (["message", "ack", "nope"], "it comes with a pulled message"),
     ],
 )  # fmt: skip
 def test_bad_input_is_one_clear_line_and_exit_2(

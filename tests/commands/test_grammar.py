@@ -44,6 +44,7 @@ VALUES: dict[int, st.SearchStrategy[Any]] = {
     id(grammar.LEASE): st.integers(1, names.MAX_LEASE_MS),
     id(grammar.DURATION): st.integers(0, names.MAX_DURATION_MS),
     id(grammar.LIFETIME): st.integers(1, names.MAX_DURATION_MS),
+    id(grammar.MEMORY): st.integers(1, names.MAX_DURATION_MS),
     id(grammar.TIME): st.integers(0, names.MAX_TIME_MS),
     id(grammar.ID): st.integers(1, names.MAX_INTEGER),
     id(grammar.AFTER): st.integers(0, names.MAX_INTEGER),
@@ -229,6 +230,19 @@ def refusal(words: str) -> str:
         ("DEAD RETRY q ID 1 ALL", "one by its id, or all"),
         ("DEAD DROP q ID 1 LIMIT 1", "not from one by its id"),
         ("DEAD LIST q LIMIT 0", "from 1 to 1000"),
+        # What a default says is said all the same.
+        ("QUEUE SEND q x DELAY 0 AT 5", "delay and at exclude each other"),
+        ("QUEUE SEND q x KEYTTL 86400000", "without a key"),
+        ("QUEUE PULL q LEASE 30000 NOACK", "lease and no ack exclude each other"),
+        ("QUEUE SEND q x KEY k KEYTTL 0", "from 1 to"),
+        ("QUEUE SEND q x DELAY 10m", "a duration in milliseconds is one from 0 to"),
+        ("QUEUE SET q", "write name=value"),
+        ("CHANNEL SET c", "write name=value"),
+        ("QUEUE SET q ttl=1h on_full=drop", "on_full: 'drop' is not one of reject, drop-oldest"),
+        ("QUEUE SET q ttl=soon", "ttl: not a duration: 'soon'; write 500ms"),
+        ("QUEUE SET q max_messages=99999999999999999999", "from 0 to 9007199254740992"),
+        ("QUEUE SET q backoff=1s,2.,1m", "factor is a number from 1 to 100"),
+        ("MESSAGE ACK NOPE", "not a receipt: 'NOPE'; it comes with a pulled message, as 17.1"),
     ],
 )
 def test_a_refusal_says_what_is_wrong(words: str, said: str) -> None:

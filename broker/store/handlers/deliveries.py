@@ -15,7 +15,7 @@ from ...commands.message import MessageAck, MessageExtend, MessageNack
 from ...commands.queue import QueueConsume, QueuePull
 from ...commands.request import Principal, Request
 from ...commands.settings import backoff_ms
-from ...errors import BrokerError, Invalid, NotFound, Stale
+from ...errors import BrokerError, NotFound, Stale
 from .. import statements as sql
 from ..transaction import QueueRow, Transaction
 from .death import Ending, add_failure, die
@@ -412,7 +412,7 @@ class _Leases:
         tx = self._tx
         delivery, dot, generation = receipt.partition(".")
         if not dot or not delivery.isdigit() or not generation.isdigit():
-            raise Invalid(f"not a receipt: {receipt!r}")
+            raise names.not_a_receipt(receipt)
         row = self._rows.get(int(delivery))
         queue = None if row is None else tx.find_queue_by_id(row[1])
         if row is None or queue is None:
