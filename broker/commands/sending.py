@@ -50,7 +50,7 @@ def check_send(command: Any, given: Collection[str]) -> None:
     """Refuse a send or publication whose options contradict each other."""
     exclusive(given, "delay_ms", "at_ms")
     if command.ttl_ms is not None and command.ttl_ms <= command.delay_ms:
-        raise Invalid("a message that lives no longer than its delay is never delivered")
+        raise Invalid("a message that lives no longer than its delay never comes")
     if "key_ttl_ms" in given and command.key is None:
         raise Invalid("the time a key is remembered was given without a key")
 

@@ -36,7 +36,7 @@ BAD: dict[str, tuple[Callable[[Any, str], object], str]] = {
     ),
     "a delay and a time": (lambda c, q: c.send(q, b"x", at=LATER, delay_ms=1), "exclude"),
     "a life of nothing": (lambda c, q: c.send(q, b"x", ttl_ms=0), "from 1 to"),
-    "a life within a delay": (lambda c, q: c.send(q, b"x", ttl_ms=5, delay_ms=5), "never"),
+    "a life within a delay": (lambda c, q: c.send(q, b"x", ttl_ms=5, delay_ms=5), "never comes"),
     "an empty key": (lambda c, q: c.send(q, b"x", key=""), "1 to 255 bytes"),
     "a key for no time": (lambda c, q: c.send(q, b"x", key="k", key_ttl_ms=0), "from 1 to"),
     "a time without its key": (lambda c, q: c.send(q, b"x", key_ttl_ms=5), "without a key"),

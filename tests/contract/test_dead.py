@@ -83,7 +83,7 @@ def test_a_lease_that_ends_by_itself_is_a_failure_too(alice: Client, name: str) 
         assert time.monotonic() < deadline
         alice.pull(name)
     (dead,) = alice.list_dead(name)
-    assert dead.reason == "1 attempts, the last: the lease ended"
+    assert dead.reason == "1 attempt, the last: the lease ended"
     with pytest.raises(broker.Stale):
         alice.ack(receipt_of(late))
 
@@ -157,7 +157,7 @@ def test_a_dead_letter_queue_gets_them_with_where_why_and_when(alice: Client, na
     assert (message.id, message.queue, message.attempts) == (sent.id, morgue, 1)
     assert message.died is not None
     assert (message.died["queue"], message.died["reason"]) == (
-        name, "1 attempts, the last: broken",
+        name, "1 attempt, the last: broken",
     )  # fmt: skip
     assert abs(int(message.died["at"]) - message.sent_at) < 60_000
     (peeked,) = alice.peek(morgue, state="leased")

@@ -53,7 +53,7 @@ def test_a_time_without_a_zone_and_two_times_are_refused(alice: Client, name: st
         alice.send(name, b"x", at=datetime(2030, 1, 1))  # noqa: DTZ001
     with pytest.raises(broker.Invalid, match="exclude"):
         alice.send(name, b"x", at=datetime(2030, 1, 1, tzinfo=UTC), delay_ms=5)
-    with pytest.raises(broker.Invalid, match="never delivered"):
+    with pytest.raises(broker.Invalid, match="never comes"):
         alice.send(name, b"x", at=datetime(2130, 1, 1, tzinfo=UTC), ttl_ms=1000)
     assert alice.show_queue(name).ready == 0
 
@@ -81,6 +81,16 @@ def test_the_shorter_of_two_lifetimes_counts(alice: Client, name: str) -> None:
         for peeked in alice.peek(name, 10)
     ]
     assert lives == [60_000, 3_600_000, 3_600_000, None]
+
+
+def test_a_delay_beyond_the_queues_lifetime_is_refused(alice: Client, name: str) -> None:
+    alice.create_queue(name, settings={"ttl": "1h"})
+    with pytest.raises(broker.Invalid, match="lives for 1h"):
+        alice.send(name, b"x", delay_ms=3_600_000)
+    with pytest.raises(broker.Invalid, match="lives for 1h"):
+        alice.send_many(name, [b"x"], at=datetime.now(UTC) + timedelta(hours=2), ttl_ms=86_400_000)
+    alice.send(name, b"x", delay_ms=3_599_000)
+    assert alice.show_queue(name).delayed == 1
 
 
 def test_a_lease_in_progress_outlives_the_message(alice: Client, name: str) -> None:

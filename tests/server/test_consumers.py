@@ -120,7 +120,7 @@ def test_when_a_connection_ends_its_leases_go_back_and_the_oldest_counts(
     wait_until(lambda: counts(server, "gone") == (2, 0, 1), "they are back")
     with broker.connect(f"broker+unix://{server.socket}") as client:
         (dead,) = client.list_dead("gone")
-        assert dead.reason == "1 attempts, the last: the consumer's connection ended"
+        assert dead.reason == "1 attempt, the last: the consumer's connection ended"
         assert [m.attempts for m in client.pull_many("gone", 9)] == [1, 1]
 
 

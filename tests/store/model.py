@@ -366,13 +366,14 @@ class Model:
         return first
 
     def _times(
-        self, command: QueueSend | QueueSendMany | ChannelPublish
+        self, command: QueueSend | QueueSendMany | ChannelPublish, ttl: int = 0
     ) -> tuple[int | None, int | None]:
-        """Return when a message is due and when it expires by its own lifetime."""
+        """Return when a message is due and when it expires, by its own lifetime or the queue's."""
         due_at = self.now + command.delay_ms if command.delay_ms else None
         if command.at_ms is not None and command.at_ms > self.now:
             due_at = command.at_ms
-        expires_at = None if command.ttl_ms is None else self.now + command.ttl_ms
+        lives = [life for life in (command.ttl_ms, ttl) if life]
+        expires_at = self.now + min(lives) if lives else None
         if expires_at is not None and due_at is not None and due_at >= expires_at:
             raise Refused("INVALID")
         return due_at, expires_at
@@ -405,7 +406,7 @@ class Model:
         return (first, count) if until > self.now else None
 
     def _store(self, queue: Queue, body: bytes, by: str, command: Any) -> int:
-        self._times(command)
+        self._times(command, queue.ttl)
         self._check_takes(queue, len(body))
         id_ = self._next_id()
         self._copy(queue, id_, id_, by, body, command)
@@ -415,7 +416,7 @@ class Model:
         queue = self._open(command.queue)
         sent = self._sent_before(queue.keys, command.key)
         if sent is not None:
-            self._times(command)
+            self._times(command, queue.ttl)
             return Sent(sent[0], True)
         id_ = self._store(queue, command.body, by, command)
         if command.key is None:
@@ -537,7 +538,7 @@ class Model:
             else:
                 copy.fail(self.now, "the lease ended")
                 if queue.is_last(copy):
-                    self._die(queue, copy, f"{copy.attempts} attempts, the last: the lease ended")
+                    self._die(queue, copy, _exhausted(copy, "the lease ended"))
                 else:
                     copy.be_ready()
 
@@ -647,7 +648,7 @@ class Model:
             if command.dead:
                 return reason
             if queue.is_last(copy):
-                return f"{copy.attempts} attempts, the last: {reason}"
+                return _exhausted(copy, reason)
             if command.delay_ms is None:
                 delay_ms = queue.rest_ms(copy.attempts)
         copy.be_ready()
@@ -729,6 +730,11 @@ def _apply(queue: Queue, settings: Iterable[tuple[str, str]]) -> None:
 def _check_may_pull(queue: Queue, by: str) -> None:
     if queue.is_subscription and by not in (queue.owner, "admin"):
         raise Refused("DENIED")
+
+
+def _exhausted(copy: Copy, reason: str) -> str:
+    plural = "" if copy.attempts == 1 else "s"
+    return f"{copy.attempts} attempt{plural}, the last: {reason}"
 
 
 def _refuse_any(answer: Any) -> None:

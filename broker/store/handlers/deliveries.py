@@ -264,7 +264,7 @@ def _was_last(queue: QueueRow, attempts: int) -> bool:
 
 
 def _exhausted(attempts: int, reason: str) -> str:
-    return f"{attempts} attempts, the last: {reason}"
+    return f"{attempts} attempt{'s' if attempts > 1 else ''}, the last: {reason}"
 
 
 def note_next_due(tx: Transaction, queue: QueueRow) -> None:

@@ -285,11 +285,14 @@ def _times(
     due_at = now + command.delay_ms if command.delay_ms else None
     if command.at_ms is not None and command.at_ms > now:
         due_at = command.at_ms
-    if command.ttl_ms is None:
-        return due_at, (now + ttl_ms if ttl_ms else None)
-    if due_at is not None and due_at - now >= command.ttl_ms:
-        raise Invalid("a message that lives no longer than its delay is never delivered")
-    return due_at, now + (min(command.ttl_ms, ttl_ms) if ttl_ms else command.ttl_ms)
+    if command.ttl_ms is not None:
+        ttl_ms = min(command.ttl_ms, ttl_ms) if ttl_ms else command.ttl_ms
+    if not ttl_ms:
+        return due_at, None
+    if due_at is not None and due_at - now >= ttl_ms:
+        life = names.format_duration(ttl_ms)
+        raise Invalid(f"a message that lives for {life}, no longer than its delay, never comes")
+    return due_at, now + ttl_ms
 
 
 def _message_row(
