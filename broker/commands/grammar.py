@@ -10,11 +10,15 @@ command line spells the same words its own way: ``IFEMPTY`` is ``--if-empty``.
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Mapping, Sequence
-from typing import Any, NamedTuple
+from functools import lru_cache
+from typing import Any, Final, NamedTuple
 
 from .. import names
 from ..errors import Invalid
 from .delivery import STATES
+
+#: Names of one kind that need not be checked again: 400 bytes each at most.
+NAMES_REMEMBERED: Final = 1024
 
 
 class Kind(NamedTuple):
@@ -22,7 +26,7 @@ class Kind(NamedTuple):
 
     Attributes:
         name: how documents call it.
-        read: the value a word of the wire stands for.
+        read: the allowed value a word of the wire stands for; Invalid or TooBig for another.
         write: the word of a value, so that ``read(write(v)) == v``.
         check: returns an allowed value, raises Invalid or TooBig for another.
     """
@@ -153,6 +157,13 @@ def parse(syntax: Syntax, words: Sequence[bytes]) -> Any:
     arguments = syntax.arguments
     position = 0
     total = len(words)
+    if total == len(arguments) and not (total and arguments[-1].repeated):
+        command = syntax.command(
+            *[a.kind.read(word) for a, word in zip(arguments, words, strict=True)]
+        )
+        if syntax.rule is not None:
+            syntax.rule(command, ())
+        return command
     for argument in arguments:
         if position >= total:
             raise Invalid(f"wrong number of arguments: {syntax.usage}")
@@ -162,13 +173,10 @@ def parse(syntax: Syntax, words: Sequence[bytes]) -> Any:
             else:
                 end = _end_of_repeated(syntax, words, position)
                 _check_count(argument, end - position)
-            kind = argument.kind
-            values[argument.field] = tuple(
-                kind.check(kind.read(word)) for word in words[position:end]
-            )
+            values[argument.field] = tuple(map(argument.kind.read, words[position:end]))
             position = end
         else:
-            values[argument.field] = argument.kind.check(argument.kind.read(words[position]))
+            values[argument.field] = argument.kind.read(words[position])
             position += 1
     if position < total:
         _parse_options(syntax, words, position, values)
@@ -192,13 +200,27 @@ def _counted(
 
 def _end_of_repeated(syntax: Syntax, words: Sequence[bytes], start: int) -> int:
     """Return where a repeated argument ends: at the first option word after its first."""
-    option_words = {option.word.encode() for option in syntax.options}
+    if start + 1 == len(words):
+        return start + 1
+    option_words = {*_options_by_word(syntax)}
     if syntax.tail is not None:
         option_words.add(syntax.tail.word.encode())
     end = start + 1
     while end < len(words) and words[end].upper() not in option_words:
         end += 1
     return end
+
+
+def _options_by_word(syntax: Syntax) -> dict[bytes, Option]:
+    """Return the options of a command by their words, made once."""
+    found = _OPTIONS_BY_WORD.get(syntax.command)
+    if found is None:
+        found = {option.word.encode(): option for option in syntax.options}
+        _OPTIONS_BY_WORD[syntax.command] = found
+    return found
+
+
+_OPTIONS_BY_WORD: dict[type, dict[bytes, Option]] = {}
 
 
 def _check_count(argument: Argument, count: int) -> None:
@@ -219,7 +241,7 @@ def _parse_options(
         if syntax.tail is not None and word.upper() == syntax.tail.word.encode():
             values[syntax.tail.field] = parse(syntax.tail.syntax(), words[position:])
             break
-        option = _find_option(syntax, word)
+        option = _options_by_word(syntax).get(word.upper())
         if option is None:
             settings.append(_read_setting(syntax, word))
             continue
@@ -230,18 +252,10 @@ def _parse_options(
             continue
         if position == len(words):
             raise Invalid(f"{option.word} wants a value: {syntax.usage}")
-        values[option.field] = option.kind.check(option.kind.read(words[position]))
+        values[option.field] = option.kind.read(words[position])
         position += 1
     if settings:
         values["settings"] = check_settings(syntax, tuple(settings))
-
-
-def _find_option(syntax: Syntax, word: bytes) -> Option | None:
-    upper = word.upper()
-    for option in syntax.options:
-        if option.word.encode() == upper:
-            return option
-    return None
 
 
 def _read_setting(syntax: Syntax, word: bytes) -> tuple[str, str]:
@@ -406,7 +420,7 @@ def _read_headers(word: bytes) -> Mapping[str, str]:
         raise Invalid("headers are a JSON object of text values") from None
     if not isinstance(headers, dict):
         raise Invalid("headers are a JSON object of text values")
-    return headers
+    return names.check_headers(headers)
 
 
 def _write_headers(headers: Mapping[str, str]) -> bytes:
@@ -417,19 +431,33 @@ def _write_headers(headers: Mapping[str, str]) -> bytes:
 
 def text_kind(name: str, check: Callable[[str], str]) -> Kind:
     """Return a kind of text that ``check`` allows."""
-    return Kind(name, read_text, str.encode, check)
+    return Kind(name, lambda word: check(read_text(word)), str.encode, check)
+
+
+def name_kind(check: Callable[[str], str]) -> Kind:
+    """Return a kind of name that ``check`` allows; the last ones read are remembered.
+
+    A queue is named again and again, and to check a name costs more than the rest of
+    what is read of a send.
+    """
+    kind = text_kind("name", check)
+    return kind._replace(read=lru_cache(NAMES_REMEMBERED)(kind.read))
 
 
 def integer_kind(name: str, low: int, high: int, what: str) -> Kind:
     """Return a kind of integer from ``low`` to ``high``; ``what`` names it in errors."""
 
+    def check(value: int) -> int:
+        return names.check_range(value, low, high, what)
+
     def read(word: bytes) -> int:
         try:
-            return read_integer(word)
+            value = read_integer(word)
         except Invalid as refusal:
             raise Invalid(f"{refusal.message}; {what} is one from {low} to {high}") from None
+        return check(value)
 
-    return Kind(name, read, _write_integer, lambda value: names.check_range(value, low, high, what))
+    return Kind(name, read, _write_integer, check)
 
 
 def choice(*allowed: str) -> Callable[[str], str]:
@@ -453,9 +481,9 @@ def _one_of(allowed: Sequence[str], what: str) -> Callable[[str], str]:
     return check
 
 
-NAME = text_kind("name", names.check_name)
-QUEUE = text_kind("name", names.check_queue_name)
-USER = text_kind("name", names.check_user_name)
+NAME = name_kind(names.check_name)
+QUEUE = name_kind(names.check_queue_name)
+USER = name_kind(names.check_user_name)
 PASSWORD = text_kind("password", names.check_password)
 RECEIPT = text_kind("receipt", names.check_receipt)
 KEY = text_kind("key", names.check_key)

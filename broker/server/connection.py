@@ -54,8 +54,9 @@ MAX_PARSED: Final = 500
 WRITE_HIGH_WATER: Final = 1024 * 1024
 #: Consumers of one connection: each is a pull that waits.
 MAX_CONSUMERS: Final = 100
-#: What may be executed in several transactions, and holds what follows until its end.
-_IN_SLICES: Final = (QueuePurge, DeadList, DeadRetry, DeadDrop)
+#: What holds what follows until it is answered: it may be executed in several
+#: transactions, or makes a consumer.
+_HOLDING: Final = frozenset([QueuePurge, DeadList, DeadRetry, DeadDrop, QueueConsume])
 #: Who has not logged in after so many seconds is disconnected.
 LOGIN_SECONDS: Final = 30.0
 
@@ -78,9 +79,9 @@ class ClientConnection(asyncio.Protocol):
         self._session = Session(self._identity, server.version, None)
         self._transport: asyncio.Transport
         self._address = ""
-        # What is to be answered, in order: (syntax, command, protocol) for what the
-        # broker executes, (None, reply, protocol) for what was known at once.
-        self._owed: deque[tuple[Any, Any, int]] = deque()
+        # What is to be answered, in order: (syntax, command, protocol, weight) for what
+        # the broker executes, (None, reply, protocol, 0) for what was known at once.
+        self._owed: deque[tuple[Any, Any, int, int]] = deque()
         self._outstanding = 0
         self._outstanding_bytes = 0
         # Messages of the last replies, which the kernel may not have taken yet.
@@ -225,22 +226,21 @@ class ClientConnection(asyncio.Protocol):
         principal = self._session.principal
         if principal is None:
             raise AssertionError("the session lets nobody execute before a login")
-        if isinstance(command, QueueCancel):
+        kind = type(command)
+        if kind is QueueCancel:
             self._owe(self._cancel(command.queue))
             return
-        if isinstance(command, QueueConsume):
+        if kind is QueueConsume:
             refusal = self._refusal_to_consume(command)
             if refusal is not None:
                 self._owe(refusal)
                 return
-            self._held = True
-        elif isinstance(command, _IN_SLICES):
-            self._held = True
-        self._owed.append((syntax, command, self._session.protocol))
+        size = weight(command, self._server.max_message_bytes)
+        self._owed.append((syntax, command, self._session.protocol, size))
         self._outstanding += 1
-        self._outstanding_bytes += weight(command, self._server.max_message_bytes)
-        if syntax.result == "pulled":
-            self._held = command.wait_ms > 0
+        self._outstanding_bytes += size
+        if kind in _HOLDING or (syntax.result == "pulled" and command.wait_ms > 0):
+            self._held = True
         elif wants_hashing(command):
             if requests:
                 self._server.broker.submit(self, requests[:])
@@ -358,46 +358,49 @@ class ClientConnection(asyncio.Protocol):
         pieces: list[bytes] = []
         if self._unsure and not self._transport.get_write_buffer_size():
             self._unsure.clear()
+        self._outstanding -= len(requests)
+        if not self._outstanding and self._task is None:
+            # What was held for was the last that was submitted.
+            self._held = False
         for request, outcome in zip(requests, outcomes, strict=True):
-            syntax, command, protocol = owed.popleft()
+            syntax, command, protocol, size = owed.popleft()
             while syntax is None:
                 pieces.append(encode(command, protocol))
-                syntax, command, protocol = owed.popleft()
+                syntax, command, protocol, size = owed.popleft()
+            self._outstanding_bytes -= size
+            if type(outcome) is int:
+                pieces.append(b":%d\r\n" % outcome)
+                continue
             pieces.append(encode(to_reply(syntax, command, outcome), protocol))
-            self._settle(request, syntax, outcome)
-            if type(command) is QueueConsume and type(outcome) is tuple:
-                pieces.append(_pushes(outcome))
-                self._add_consumer(request, outcome)
+            if type(outcome) is tuple:
+                self._handed_out(request, syntax, outcome, pieces)
         while owed and owed[0][0] is None:
-            _, value, protocol = owed.popleft()
+            _, value, protocol, _ = owed.popleft()
             pieces.append(encode(value, protocol))
         self._transport.write(b"".join(pieces))
         self._go_on()
         self._close_when_done()
 
-    def _settle(self, request: Request, syntax: Syntax, outcome: Any) -> None:
-        """Count one command as answered."""
-        command = request.command
-        if isinstance(command, (QueueConsume, *_IN_SLICES)):
-            self._held = False
-        self._outstanding -= 1
-        self._outstanding_bytes -= weight(command, self._server.max_message_bytes)
-        if syntax.result == "pulled":
-            if command.wait_ms:
-                self._held = False
-            if outcome and type(outcome) is tuple:
-                self._unsure.append((request.principal, outcome))
+    def _handed_out(
+        self, request: Request, syntax: Syntax, outcome: tuple[Any, ...], pieces: list[bytes]
+    ) -> None:
+        """Take note of messages that a reply hands out, or that a new consumer begins with."""
+        if type(request.command) is QueueConsume:
+            pieces.append(_pushes(outcome))
+            self._add_consumer(request, outcome)
+        elif syntax.result == "pulled" and outcome:
+            self._unsure.append((request.principal, outcome))
 
     def _owe(self, value: Any) -> None:
         """Note a reply that is known at once, after those that are not."""
-        self._owed.append((None, value, self._session.protocol))
+        self._owed.append((None, value, self._session.protocol, 0))
 
     def _write_known(self) -> None:
         """Write the replies at the front that wait for nobody."""
         owed = self._owed
         pieces: list[bytes] = []
         while owed and owed[0][0] is None:
-            _, value, protocol = owed.popleft()
+            _, value, protocol, _ = owed.popleft()
             pieces.append(encode(value, protocol))
         if pieces and not self.closed:
             self._transport.write(b"".join(pieces))

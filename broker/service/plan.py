@@ -10,6 +10,8 @@ batch.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import groupby
+from typing import NamedTuple
 
 from ..commands.channel import ChannelPublish, ChannelPull
 from ..commands.message import MessageAck, MessageExtend, MessageNack
@@ -31,28 +33,33 @@ _ORDER = {
 }  # fmt: skip
 
 
-def plan(sources: Sequence[Sequence[Request]]) -> list[tuple[int, int]]:
-    """Return the order of execution of a batch as (source, position) pairs.
+class Run(NamedTuple):
+    """Neighbouring requests of one source, of one kind: those from ``start`` to before ``end``."""
+
+    source: int
+    start: int
+    end: int
+
+
+def plan(sources: Sequence[Sequence[Request]]) -> list[Run]:
+    """Return the order in which a batch is executed.
 
     Args:
         sources: the requests of each source, each in the order it gave them.
     """
-    if len(sources) == 1 and len({type(r.command) for r in sources[0]}) <= 1:
-        return [(0, position) for position in range(len(sources[0]))]
-    buckets: dict[tuple[int, int], list[tuple[int, int]]] = {}
     places = dict(_ORDER)
+    runs: list[tuple[int, int, Run]] = []
     for source, requests in enumerate(sources):
-        this_round, last = 0, -1
-        for position, request in enumerate(requests):
-            kind = type(request.command)
+        this_round, last, start = 0, -1, 0
+        for kind, group in groupby([type(request.command) for request in requests]):
             place = places.get(kind)
             if place is None:
                 place = places[kind] = len(places) - len(_ORDER)
             if place < last:
                 this_round += 1
             last = place
-            bucket = buckets.get((this_round, place))
-            if bucket is None:
-                bucket = buckets[this_round, place] = []
-            bucket.append((source, position))
-    return [item for key in sorted(buckets) for item in buckets[key]]
+            end = start + len([*group])
+            runs.append((this_round, place, Run(source, start, end)))
+            start = end
+    runs.sort()
+    return [run for _, _, run in runs]

@@ -11,9 +11,13 @@ from __future__ import annotations
 import logging
 import threading
 from collections import deque
-from collections.abc import Callable, Sequence, Set
+from collections.abc import Callable, Mapping, Sequence, Set
 from typing import Any, Final, NamedTuple, Protocol
 
+from ..commands.atomic import Atomic
+from ..commands.channel import ChannelPublish, ChannelPull
+from ..commands.message import MessageAck
+from ..commands.queue import QueueConsume, QueuePeek, QueuePull, QueueSend, QueueSendMany
 from ..commands.request import Request
 from ..errors import BrokerError
 from ..names import MAX_PULL_BYTES
@@ -207,11 +211,15 @@ class Writer:
         return portions
 
     def _execute(self, portions: list[Portion]) -> None:
-        order = plan([portion.requests for portion in portions])
-        requests = [portions[source].requests[position] for source, position in order]
+        runs = plan([portion.requests for portion in portions])
+        requests = [r for run in runs for r in portions[run.source].requests[run.start : run.end]]
         batch: Batch = run_batch(self._database, requests, self._clock.now_ms())
-        for (source, position), outcome in zip(order, batch.outcomes, strict=True):
-            portions[source].outcomes[position] = outcome
+        position = 0
+        for source, start, end in runs:
+            length = end - start
+            outcomes = batch.outcomes[position : position + length]
+            portions[source].outcomes[start:end] = outcomes
+            position += length
         self.commands += len(requests)
         self.commits += max(1, len(batch.transactions))
         self.largest_batch = max(self.largest_batch, len(requests))
@@ -265,16 +273,41 @@ def take_some(queue: deque[Request], max_message_bytes: int) -> tuple[list[Reque
 
 
 def weight(command: Any, max_message_bytes: int) -> int:
-    """Return the bytes of bodies that a command holds, or that its answer may.
+    """Return the bytes of bodies that a command holds, or that its answer may."""
+    weigh = _WEIGHTS.get(type(command))
+    return 0 if weigh is None else weigh(command, max_message_bytes)
 
-    A pull's is the worst case: what waits may be larger than what came last.
-    """
-    if hasattr(command, "body"):
-        return len(command.body)
-    if hasattr(command, "bodies"):
-        return sum(map(len, command.bodies))
-    if hasattr(command, "commands"):
-        return sum(weight(part, max_message_bytes) for part in command.commands)
-    max_count = getattr(command, "max_count", getattr(command, "prefetch", 0))
-    most = (1 if max_count is None else max_count) * max_message_bytes
-    return int(min(most, max(MAX_PULL_BYTES, max_message_bytes)))
+
+def _of_body(command: QueueSend | ChannelPublish, _: int) -> int:
+    return len(command.body)
+
+
+def _of_bodies(command: QueueSendMany, _: int) -> int:
+    return sum(map(len, command.bodies))
+
+
+def _of_parts(command: Atomic, max_message_bytes: int) -> int:
+    return sum(weight(part, max_message_bytes) for part in command.commands)
+
+
+def _of_tail(command: MessageAck, max_message_bytes: int) -> int:
+    return 0 if command.send is None else len(command.send.body)
+
+
+def _of_answer(command: Any, max_message_bytes: int) -> int:
+    """Return the worst case: what waits may be larger than what came last."""
+    count = command.prefetch if type(command) is QueueConsume else command.max_count or 1
+    return int(min(count * max_message_bytes, max(MAX_PULL_BYTES, max_message_bytes)))
+
+
+_WEIGHTS: Final[Mapping[type, Callable[[Any, int], int]]] = {
+    QueueSend: _of_body,
+    ChannelPublish: _of_body,
+    QueueSendMany: _of_bodies,
+    Atomic: _of_parts,
+    MessageAck: _of_tail,
+    QueuePull: _of_answer,
+    ChannelPull: _of_answer,
+    QueueConsume: _of_answer,
+    QueuePeek: _of_answer,
+}

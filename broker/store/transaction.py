@@ -173,10 +173,10 @@ class Transaction:
         for text, parameters in self._bulk(statement, rows, shared):
             self._cursor.execute(text, parameters)
 
-    def all_bulk(self, statement: Bulk, rows: Sequence[Any]) -> list[Any]:
+    def all_bulk(self, statement: Bulk, rows: Sequence[Any], *shared: Any) -> list[Any]:
         """Return what a statement finds for many rows at once, in no order."""
         found: list[Any] = []
-        for text, parameters in self._bulk(statement, rows, ()):
+        for text, parameters in self._bulk(statement, rows, shared):
             self._cursor.execute(text, parameters)
             found += self._cursor.fetchall()
         return found

@@ -6,7 +6,8 @@ The rules:
   array, or anything else, is no protocol.
 - What is held is what was received and not yet returned, and that is bounded:
   a line by ``max_inline``, a command by ``max_command`` and ``max_arguments``.
-- No byte is looked at twice, however the bytes come in pieces.
+- What comes whole is split at once (:meth:`RequestParser._read_whole`); the rest is read
+  word by word. However the bytes come in pieces, none is looked at more than twice.
 - An argument over ``max_bulk`` is skipped without being kept, and costs only its
   own command; one over :data:`MAX_SKIPPED` breaks the connection.
 - After :class:`~broker.errors.Protocol` the parser is ``broken`` for good.
@@ -14,6 +15,7 @@ The rules:
 
 from __future__ import annotations
 
+from collections import deque
 from typing import Final, NamedTuple, NoReturn
 
 from ...errors import BrokerError, Protocol, TooBig
@@ -32,6 +34,13 @@ class Limits(NamedTuple):
 BEFORE_LOGIN: Final = Limits(max_inline=1024, max_arguments=16, max_bulk=1024, max_command=4096)
 #: A bulk string this long is skipped and refused; a longer one ends the connection.
 MAX_SKIPPED: Final = 64 * 1024 * 1024
+#: Bytes that are split at once, and so held as words; more wait for their turn.
+_CHUNK: Final = 64 * 1024
+#: The header of an array by what it says, for commands of up to so many words, and the
+#: header of a bulk string by its length: as clients write them, without leading zeros.
+_COUNTS: Final = {b"*%d" % count: count for count in range(1, 17)}
+_SHORT: Final = 1280
+_HEADERS: Final = tuple(b"$%d" % length for length in range(_SHORT))
 #: Digits and sign of a length, with room to spare for leading zeros.
 _MAX_LENGTH_LINE: Final = 20
 _HTTP: Final = (
@@ -79,17 +88,24 @@ class RequestParser:
         self._skipping = 0
         self._refusal: BrokerError | None = None
         self._is_first_line = True
+        # Commands that were split at once, and how many bytes they were.
+        self._whole: deque[list[bytes]] = deque()
+        self._whole_size = 0
+        # Up to where the bytes are not such as can be split.
+        self._unsplittable = 0
 
     @property
     def buffered(self) -> int:
-        """How many bytes are held: those not yet parsed and those of the command in the making."""
-        return len(self._data) - self._position + self._size
+        """How many bytes are held at most: not yet parsed, or of commands not yet taken."""
+        whole = self._whole_size if self._whole else 0
+        return len(self._data) - self._position + self._size + whole
 
     def feed(self, data: bytes | memoryview) -> None:
         """Take bytes that have been received."""
         if self._position:
             del self._data[: self._position]
             self._searched -= self._position
+            self._unsplittable -= self._position
             self._position = 0
         self._data += data
 
@@ -101,8 +117,14 @@ class RequestParser:
             TooBig: one was over a limit; it was left out, and unless ``broken`` the
                 next call goes on after it.
         """
+        if self._whole:
+            return self._whole.popleft()
         if self.broken:
             raise self._refusal or Protocol("the connection is broken")
+        if self._missing is None and self._position >= self._unsplittable:
+            self._read_whole()
+            if self._whole:
+                return self._whole.popleft()
         while True:
             if self._missing is None:
                 words = self._begin()
@@ -117,6 +139,42 @@ class RequestParser:
             if refusal is not None:
                 raise refusal
             return words
+
+    def _read_whole(self) -> None:
+        """Take the commands at the front that are whole and as clients write them.
+
+        Splitting at the ends of lines is right where each piece has the length that
+        stands before it; where a body has such an end in itself it is not, and the bytes
+        up to there are left to be read word by word, as is all that is out of the ordinary.
+        """
+        start = self._position
+        if start == len(self._data) or self.limits.max_bulk < _CHUNK:
+            # Nothing there; or not logged in, when no size may be taken for granted.
+            return
+        with memoryview(self._data) as view:
+            chunk = bytes(view[start : start + _CHUNK])
+        pieces = chunk.split(b"\r\n")
+        last = len(pieces) - 1
+        begin = 0
+        while begin < last:
+            count = _COUNTS.get(pieces[begin], last)
+            end = begin + 1 + 2 * count
+            if end > last:
+                break
+            words = pieces[begin + 2 : end : 2]
+            if pieces[begin + 1 : end : 2] != [
+                _HEADERS[n] if n < _SHORT else b"$%d" % n for n in map(len, words)
+            ]:
+                break
+            self._whole.append(words)
+            begin = end
+        taken = sum(map(len, pieces[:begin])) + 2 * begin
+        if begin:
+            self._is_first_line = False
+            self._whole_size = taken
+        if taken < len(chunk):
+            self._unsplittable = start + len(chunk)
+        self._position = self._searched = start + taken
 
     def _begin(self) -> list[bytes] | None:
         """Read the header of an array, or a whole inline command.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 from ... import names
@@ -41,25 +42,71 @@ def existing_channel(tx: Transaction, name: str) -> ChannelRow:
     return ChannelRow(*row)
 
 
-class _Outbox:
-    """Rows of messages that are stored together, and what is owed to their queues."""
+class _Intake:
+    """What a batch of sends has brought to a queue and is not yet counted.
 
-    def __init__(self, tx: Transaction) -> None:
+    Attributes:
+        queue: its row.
+        is_limited: whether each send must look at :func:`check_takes`.
+        ready, delayed: how many.
+        bytes: of their bodies.
+    """
+
+    __slots__ = ("bytes", "delayed", "is_limited", "queue", "ready")
+
+    def __init__(self, queue: QueueRow) -> None:
+        check_may_send(queue)
+        self.queue = queue
+        self.is_limited = is_limited(queue)
+        self.ready = self.delayed = self.bytes = 0
+
+    def count(self, tx: Transaction) -> None:
+        """Count what has come since the last time."""
+        counters = tx.counters(self.queue.id)
+        counters.ready += self.ready
+        counters.delayed += self.delayed
+        counters.bytes += self.bytes
+        tx.woken_queues[self.queue.name] += self.ready
+        self.ready = self.delayed = self.bytes = 0
+
+
+class _Keys:
+    """The keys of a batch that are remembered, those of the batch itself among them."""
+
+    def __init__(self, tx: Transaction, wanted: Mapping[int, Sequence[str]]) -> None:
         self._tx = tx
-        # The parameters of one row after the other.
-        self._messages: list[Any] = []
-        self._deliveries: list[Any] = []
+        self._known: dict[tuple[int, str], tuple[int, int, int]] = {
+            (target_id, key): (message_id, expires_at, count)
+            for target_id, keys in wanted.items()
+            for key, message_id, expires_at, count in tx.all_bulk(sql.FIND_KEYS, keys, target_id)
+        }
+        self._stored: list[Any] = []
 
-    def add(self, message: tuple[Any, ...], delivery: tuple[Any, ...]) -> None:
-        """Take a message and its one delivery."""
-        self._messages += message
-        self._deliveries += delivery
+    def sent_before(self, target_id: int, key: str | None) -> tuple[int, int] | None:
+        """Return the first id and the number of what was sent with a key, if it is remembered."""
+        if key is None:
+            return None
+        row = self._known.get((target_id, key))
+        if row is None:
+            return None
+        message_id, expires_at, count = row
+        if expires_at > self._tx.now:
+            return message_id, count
+        del self._known[target_id, key]
+        self._tx.run(sql.DELETE_KEY, (target_id, key))
+        return None
 
-    def flush(self) -> None:
-        """Store what was taken."""
-        self._tx.run_bulk(sql.INSERT_MESSAGES, self._messages)
-        self._tx.run_bulk(sql.INSERT_DELIVERIES, self._deliveries)
-        self._messages, self._deliveries = [], []
+    def remember(self, target_id: int, key: str, ttl_ms: int, message_id: int, count: int) -> None:
+        """Remember what was stored with a key: ``count`` messages from ``message_id`` on."""
+        expires_at = self._tx.now + ttl_ms
+        self._known[target_id, key] = (message_id, expires_at, count)
+        self._stored += (target_id, key, message_id, expires_at, count)
+        self._tx.to_clean_up(expires_at + KEY_CLEAN_UP_DELAY_MS)
+
+    def store(self) -> None:
+        """Store what was remembered."""
+        self._tx.run_bulk(sql.INSERT_KEYS, self._stored)
+        self._stored = []
 
 
 @handles_batch(QueueSend)
@@ -70,28 +117,34 @@ def send(tx: Transaction, requests: list[Request]) -> list[Any]:
     drops its oldest has each of its messages stored before the next.
     """
     outcomes: list[Any] = []
-    outbox = _Outbox(tx)
+    # The parameters of one row after the other.
+    messages: list[Any] = []
+    deliveries: list[Any] = []
+    intakes: dict[str, _Intake] = {}
+    keys = _Keys(tx, _keys_of(tx, requests))
     now = tx.now
     next_id = tx.allocate(len(requests))
     max_size = tx.limits.max_message_bytes
-    # Queues without limits, which are looked at once a batch.
-    unlimited: dict[str, QueueRow] = {}
     for principal, command in requests:
-        size = len(command.body)
+        (
+            name, body, priority, delay_ms, key, key_ttl_ms, content_type, headers, at_ms, ttl_ms,
+        ) = command  # fmt: skip
+        size = len(body)
+        due_at = expires_at = None
         try:
             tx.check_room()
-            queue = unlimited.get(command.queue)
-            if queue is None:
-                queue = existing_queue(tx, command.queue)
-                check_may_send(queue)
-                if not is_limited(queue):
-                    unlimited[command.queue] = queue
+            intake = intakes.get(name)
+            if intake is None:
+                intake = intakes[name] = _Intake(existing_queue(tx, name))
+            queue = intake.queue
             if size > max_size:
                 names.check_body_size(size, max_size)
-            sent = None if command.key is None else _sent_before(tx, queue.id, command)
-            due_at, expires_at = _times(command, queue.ttl, now)
-            if sent is None and command.queue not in unlimited:
-                outbox.flush()
+            sent = None if key is None else keys.sent_before(queue.id, key)
+            if delay_ms or at_ms is not None or ttl_ms is not None or queue.ttl:
+                due_at, expires_at = _times(command, queue.ttl, now)
+            if sent is None and intake.is_limited:
+                _store(tx, messages, deliveries)
+                intake.count(tx)
                 _check_takes(tx, queue, size)
         except BrokerError as refusal:
             outcomes.append(refusal)
@@ -101,27 +154,49 @@ def send(tx: Transaction, requests: list[Request]) -> list[Any]:
             continue
         message_id = next_id
         next_id += 1
-        outbox.add(
-            _message_row(message_id, principal, command, now),
-            (
-                message_id, queue.id, message_id, names.MAX_PRIORITY - command.priority, size,
-                0, 0, None if due_at else now, due_at, expires_at,
-            ),
+        messages += (
+            message_id, principal.name, now, content_type,
+            _headers_text(headers) if headers else None, body,
         )  # fmt: skip
-        _count_arrival(tx.counters(queue.id), size, due_at)
+        deliveries += (
+            message_id, queue.id, message_id, names.MAX_PRIORITY - priority, size,
+            0, 0, None if due_at else now, due_at, expires_at,
+        )  # fmt: skip
+        intake.bytes += size
         if due_at is None:
-            tx.woken_queues[queue.name] += 1
+            intake.ready += 1
         else:
-            tx.falls_due(queue.name, due_at)
+            intake.delayed += 1
+            tx.falls_due(name, due_at)
         if expires_at is not None:
             tx.to_clean_up(expires_at)
-        if command.key is None:
+        if key is None:
             outcomes.append(message_id)
         else:
-            _remember_key(tx, queue.id, command, message_id, 1)
+            keys.remember(queue.id, key, key_ttl_ms, message_id, 1)
             outcomes.append(Sent(message_id, False))
-    outbox.flush()
+    _store(tx, messages, deliveries)
+    keys.store()
+    for intake in intakes.values():
+        intake.count(tx)
     return outcomes
+
+
+def _store(tx: Transaction, messages: list[Any], deliveries: list[Any]) -> None:
+    """Store messages with their deliveries, and clear the lists."""
+    tx.run_bulk(sql.INSERT_MESSAGES, messages)
+    tx.run_bulk(sql.INSERT_DELIVERIES, deliveries)
+    messages.clear()
+    deliveries.clear()
+
+
+def _keys_of(tx: Transaction, requests: list[Request]) -> dict[int, list[str]]:
+    """Return the keys of sends by the id of their queue; one that is missing has none."""
+    found: dict[int, list[str]] = {}
+    for _, command in requests:
+        if command.key is not None and (queue := tx.find_queue(command.queue)) is not None:
+            found.setdefault(queue.id, []).append(command.key)
+    return found
 
 
 def _check_takes(tx: Transaction, queue: QueueRow, size: int) -> None:
@@ -139,7 +214,8 @@ def send_many(
 ) -> tuple[int, ...] | SentMany:
     """Store many messages alike, all or none."""
     queue = existing_queue(tx, command.queue)
-    sent = _sent_before(tx, queue.id, command)
+    keys = _Keys(tx, {} if command.key is None else {queue.id: [command.key]})
+    sent = keys.sent_before(queue.id, command.key)
     if sent is not None:
         first, count = sent
         return SentMany(tuple(range(first, first + count)), True)
@@ -157,7 +233,8 @@ def send_many(
     ids = tuple(all_or_none(tx, sends))
     if command.key is None:
         return ids
-    _remember_key(tx, queue.id, command, ids[0], len(ids))
+    keys.remember(queue.id, command.key, command.key_ttl_ms, ids[0], len(ids))
+    keys.store()
     return SentMany(ids, False)
 
 
@@ -177,7 +254,8 @@ def publish(tx: Transaction, requests: list[Request]) -> list[Any]:
                 publishers.add((channel.id, principal.id))
             names.check_body_size(len(command.body), tx.limits.max_message_bytes)
             tx.check_room()
-            sent = _sent_before(tx, channel.id, command)
+            keys = _Keys(tx, {} if command.key is None else {channel.id: [command.key]})
+            sent = keys.sent_before(channel.id, command.key)
             times = _times(command, 0, tx.now)
         except BrokerError as refusal:
             outcomes.append(refusal)
@@ -189,7 +267,8 @@ def publish(tx: Transaction, requests: list[Request]) -> list[Any]:
         if command.key is None:
             outcomes.append(message_id)
         else:
-            _remember_key(tx, channel.id, command, message_id, 1)
+            keys.remember(channel.id, command.key, command.key_ttl_ms, message_id, 1)
+            keys.store()
             outcomes.append(Sent(message_id, False))
     # Whoever reads a subscription's counters later in this transaction must see them.
     tx.flush()
@@ -296,17 +375,20 @@ def _times(
 
 
 def _message_row(
-    message_id: int, principal: Principal, command: QueueSend | ChannelPublish, now: int
+    message_id: int, principal: Principal, command: ChannelPublish, now: int
 ) -> tuple[Any, ...]:
-    headers = command.headers
     return (
         message_id,
         principal.name,
         now,
         command.content_type,
-        json.dumps(dict(headers), ensure_ascii=False, separators=(",", ":")) if headers else None,
+        _headers_text(command.headers) if command.headers else None,
         command.body,
     )
+
+
+def _headers_text(headers: Mapping[str, str]) -> str:
+    return json.dumps(dict(headers), ensure_ascii=False, separators=(",", ":"))
 
 
 def _count_arrival(counters: CounterChanges, size: int, due_at: int | None) -> None:
@@ -315,32 +397,3 @@ def _count_arrival(counters: CounterChanges, size: int, due_at: int | None) -> N
         counters.ready += 1
     else:
         counters.delayed += 1
-
-
-def _sent_before(
-    tx: Transaction, target_id: int, command: QueueSend | QueueSendMany | ChannelPublish
-) -> tuple[int, int] | None:
-    """Return the first id and the number of what was sent with this key, if it is remembered."""
-    if command.key is None:
-        return None
-    row = tx.one(sql.FIND_KEY, (target_id, command.key))
-    if row is None:
-        return None
-    message_id, expires_at, count = row
-    if expires_at > tx.now:
-        return message_id, count
-    tx.run(sql.DELETE_KEY, (target_id, command.key))
-    return None
-
-
-def _remember_key(
-    tx: Transaction,
-    target_id: int,
-    command: QueueSend | QueueSendMany | ChannelPublish,
-    message_id: int,
-    count: int,
-) -> None:
-    """Remember the key of what was stored: ``count`` messages from ``message_id`` on."""
-    expires_at = tx.now + command.key_ttl_ms
-    tx.run_bulk(sql.INSERT_KEYS, (target_id, command.key, message_id, expires_at, count))
-    tx.to_clean_up(expires_at + KEY_CLEAN_UP_DELAY_MS)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from sqlalchemy import bindparam, delete, func, select, update
 
 from ...models import IdempotencyKey, Message, Publication
-from .statement import ZERO, Statement, delete_from, insert_into, table_of
+from .statement import ZERO, Bulk, Statement, delete_from, insert_into, one_of, table_of
 
 _MESSAGES = table_of(Message)
 _PUBLICATIONS = table_of(Publication)
@@ -38,12 +38,12 @@ DELETE_PUBLICATION = Statement(
     "message",
 )
 
-FIND_KEY = Statement(
-    lambda: select(_KEYS.c.message_id, _KEYS.c.expires_at, _KEYS.c.count).where(
-        _KEYS.c.target_id == bindparam("target"), _KEYS.c.key == bindparam("k")
+FIND_KEYS = Bulk(
+    lambda size: select(_KEYS.c.key, _KEYS.c.message_id, _KEYS.c.expires_at, _KEYS.c.count).where(
+        _KEYS.c.target_id == bindparam("target"), one_of(_KEYS.c.key, size)
     ),
-    "target",
-    "k",
+    ["id"],
+    shared=["target"],
 )
 INSERT_KEYS = insert_into(_KEYS, "target_id", "key", "message_id", "expires_at", "count")
 DELETE_KEY = Statement(
