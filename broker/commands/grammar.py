@@ -186,6 +186,29 @@ def parse(syntax: Syntax, words: Sequence[bytes]) -> Any:
     return command
 
 
+def _read_arguments(syntax: Syntax, words: Sequence[bytes]) -> Any:
+    """Return the command without any option that ``words``, one an argument, spell.
+
+    Most commands are such, so it is made as directly as can be: its first fields are
+    its arguments, the rest their defaults (a test holds every command to that).
+    """
+    plain = _PLAIN.get(syntax.command)
+    if plain is None:
+        fields: tuple[str, ...] = syntax.command._fields  # type: ignore[attr-defined]
+        defaults = syntax.command._field_defaults  # type: ignore[attr-defined]
+        readers = tuple(argument.kind.read for argument in syntax.arguments)
+        plain = readers, tuple(defaults[field] for field in fields[len(readers) :])
+        _PLAIN[syntax.command] = plain
+    readers, rest = plain
+    return tuple.__new__(
+        syntax.command, [*[read(word) for read, word in zip(readers, words, strict=True)], *rest]
+    )
+
+
+#: By the command: the readers of its arguments, and the defaults of its options.
+_PLAIN: dict[type, tuple[tuple[Callable[[bytes], Any], ...], tuple[Any, ...]]] = {}
+
+
 def _counted(
     syntax: Syntax, argument: Argument, words: Sequence[bytes], position: int
 ) -> tuple[int, int]:

@@ -48,6 +48,8 @@ class SentMany(NamedTuple):
 
 def check_send(command: Any, given: Collection[str]) -> None:
     """Refuse a send or publication whose options contradict each other."""
+    if not given:
+        return
     exclusive(given, "delay_ms", "at_ms")
     if command.ttl_ms is not None and command.ttl_ms <= command.delay_ms:
         raise Invalid("a message that lives no longer than its delay never comes")

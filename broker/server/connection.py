@@ -30,7 +30,7 @@ from ..errors import BrokerError, Conflict, Denied, Invalid, NoAuth, NotFound, P
 from ..protocols.resp.encoder import OK, Push, encode
 from ..protocols.resp.requests import BEFORE_LOGIN, RequestParser, after_login
 from ..protocols.resp.results import to_reply
-from ..protocols.resp.session import RESP3, Execute, Goodbye, Login, Reply, Session
+from ..protocols.resp.session import RESP3, Goodbye, Login, Reply, Session
 from ..service.consumer import Consumer
 from ..service.passwords import wants_hashing
 from ..service.writer import MAX_BYTES_A_SOURCE, weight
@@ -57,6 +57,8 @@ MAX_CONSUMERS: Final = 100
 #: What holds what follows until it is answered: it may be executed in several
 #: transactions, or makes a consumer.
 _HOLDING: Final = frozenset([QueuePurge, DeadList, DeadRetry, DeadDrop, QueueConsume])
+#: What a session asks for that is no command of the broker.
+_ANSWERED_HERE: Final = (Reply, Login, Goodbye)
 #: Who has not logged in after so many seconds is disconnected.
 LOGIN_SECONDS: Final = 30.0
 
@@ -198,7 +200,11 @@ class ClientConnection(asyncio.Protocol):
                 if self._parser.broken:
                     self._end_broken(refusal)
                 continue
-            self._act(action, requests)
+            if isinstance(action, _ANSWERED_HERE):
+                self._act(action, requests)
+            else:
+                syntax, command = action
+                self._execute(syntax, command, requests)
         if requests:
             self._server.broker.submit(self, requests)
         if self._owed and self._owed[0][0] is None:
@@ -207,22 +213,18 @@ class ClientConnection(asyncio.Protocol):
             self._pause_reading()
         self._close_when_done()
 
-    def _act(self, action: Execute | Reply | Login | Goodbye, requests: list[Request]) -> None:
-        if type(action) is Execute:
-            self._execute(action, requests)
-        elif isinstance(action, Login):
+    def _act(self, action: Reply | Login | Goodbye, requests: list[Request]) -> None:
+        if isinstance(action, Login):
             if requests:
                 # They run as who the connection was until now.
                 self._server.broker.submit(self, requests[:])
                 requests.clear()
             self._hold(self._log_in(action))
-        elif isinstance(action, Reply | Goodbye):
+        else:
             self._owe(action.value)
-            if isinstance(action, Goodbye):
-                self._ending = True
+            self._ending = isinstance(action, Goodbye)
 
-    def _execute(self, action: Execute, requests: list[Request]) -> None:
-        syntax, command = action
+    def _execute(self, syntax: Syntax, command: Any, requests: list[Request]) -> None:
         principal = self._session.principal
         if principal is None:
             raise AssertionError("the session lets nobody execute before a login")

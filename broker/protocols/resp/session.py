@@ -26,11 +26,8 @@ MAX_CLIENT_NAME: Final = 128
 MAX_TRANSACTION_BYTES: Final = 16 * 1024 * 1024
 
 
-class Execute(NamedTuple):
-    """A command for the broker."""
-
-    syntax: Syntax
-    command: Any
+#: A command for the broker and its syntax: bare, for there is one for nearly each command.
+Execute = tuple[Syntax, Any]
 
 
 class Reply(NamedTuple):
@@ -142,12 +139,13 @@ class Session:
             return self._interpret_slowly(words)
         if self.principal is None:
             raise _no_auth()
-        return self._execute(syntax, parse(syntax, words[2:]), words)
+        command = parse(syntax, words[2:])
+        return (syntax, command) if self._queued is None else self._queue(syntax, command, words)
 
-    def _execute(self, syntax: Syntax, command: Any, words: Sequence[bytes]) -> Action:
-        """Have a command executed, or queue it in a transaction."""
+    def _queue(self, syntax: Syntax, command: Any, words: Sequence[bytes]) -> Action:
+        """Queue a command in a transaction, or have it executed where there is none."""
         if self._queued is None:
-            return Execute(syntax, command)
+            return syntax, command
         if not isinstance(command, PARTS):
             raise Invalid(f"{' '.join(syntax.words)} cannot be part of a transaction")
         if len(self._queued) >= MAX_REPEATED:
@@ -175,7 +173,7 @@ class Session:
             key = tuple(word.decode("ascii", "replace").upper() for word in words[:length])
             syntax = table.get(key)
             if syntax is not None:
-                return self._execute(syntax, parse(syntax, words[len(key) :]), words)
+                return self._queue(syntax, parse(syntax, words[len(key) :]), words)
         raise _unknown(words)
 
     def logged_in(self, principal: Principal, protocol: int) -> None:
@@ -299,7 +297,7 @@ class Session:
             raise Invalid("no transaction has begun: MULTI begins one")
         if self._is_discarded:
             raise Invalid("a command was refused: nothing of the transaction was done")
-        return Execute(EXEC, Atomic(tuple(queued)))
+        return EXEC, Atomic(tuple(queued))
 
     def _discard(self, words: list[bytes]) -> Action:
         _expect(words, 0, "DISCARD")
