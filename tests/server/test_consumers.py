@@ -237,7 +237,7 @@ def test_a_client_survives_the_server_under_its_consumer(
     with broker.connect(database, timeout_s=PATIENCE_S) as client:
         client.create_queue("jobs")
         client.send_many("jobs", [b"1", b"2", b"3"])
-        messages = client.consume("jobs", prefetch=2, wait_ms=20_000)
+        messages = client.consume("jobs", prefetch=1, wait_ms=20_000)
         first = next(messages)
         first.ack()
         second = next(messages)
