@@ -9,8 +9,9 @@ command line spells the same words its own way: ``IFEMPTY`` is ``--if-empty``.
 
 from __future__ import annotations
 
+import operator
 from collections.abc import Callable, Collection, Mapping, Sequence
-from functools import lru_cache
+from functools import lru_cache, partial
 from typing import Any, Final, NamedTuple
 
 from .. import names
@@ -153,17 +154,15 @@ def parse(syntax: Syntax, words: Sequence[bytes]) -> Any:
     Raises:
         Invalid: wrong arity, an unknown option or setting, a value not allowed.
     """
-    values: dict[str, Any] = {}
     arguments = syntax.arguments
-    position = 0
     total = len(words)
-    if total == len(arguments) and not (total and arguments[-1].repeated):
-        command = syntax.command(
-            *[a.kind.read(word) for a, word in zip(arguments, words, strict=True)]
-        )
+    if total == len(arguments) and not (total and arguments[-1].counted):
+        command = _read_arguments(syntax, words)
         if syntax.rule is not None:
             syntax.rule(command, ())
         return command
+    values: dict[str, Any] = {}
+    position = 0
     for argument in arguments:
         if position >= total:
             raise Invalid(f"wrong number of arguments: {syntax.usage}")
@@ -196,13 +195,18 @@ def _read_arguments(syntax: Syntax, words: Sequence[bytes]) -> Any:
     if plain is None:
         fields: tuple[str, ...] = syntax.command._fields  # type: ignore[attr-defined]
         defaults = syntax.command._field_defaults  # type: ignore[attr-defined]
-        readers = tuple(argument.kind.read for argument in syntax.arguments)
+        readers = tuple(
+            partial(_read_one, argument.kind) if argument.repeated else argument.kind.read
+            for argument in syntax.arguments
+        )
         plain = readers, tuple(defaults[field] for field in fields[len(readers) :])
         _PLAIN[syntax.command] = plain
     readers, rest = plain
-    return tuple.__new__(
-        syntax.command, [*[read(word) for read, word in zip(readers, words, strict=True)], *rest]
-    )
+    return tuple.__new__(syntax.command, [*map(operator.call, readers, words), *rest])
+
+
+def _read_one(kind: Kind, word: bytes) -> tuple[Any, ...]:
+    return (kind.read(word),)
 
 
 #: By the command: the readers of its arguments, and the defaults of its options.
@@ -430,10 +434,6 @@ def _write_integer(value: int) -> bytes:
     return b"%d" % value
 
 
-def _same(value: bytes) -> bytes:
-    return value
-
-
 def _read_headers(word: bytes) -> Mapping[str, str]:
     import json
 
@@ -511,7 +511,7 @@ PASSWORD = text_kind("password", names.check_password)
 RECEIPT = text_kind("receipt", names.check_receipt)
 KEY = text_kind("key", names.check_key)
 CONTENT_TYPE = text_kind("type", names.check_content_type)
-BODY = Kind("body", _same, _same, names.check_body)
+BODY = Kind("body", bytes, bytes, names.check_body)
 HEADERS = Kind("json", _read_headers, _write_headers, names.check_headers)
 COUNT = integer_kind("n", 1, names.MAX_PULL_COUNT, "the count")
 UID = integer_kind("n", 0, 2**32 - 2, "a user id")

@@ -27,7 +27,7 @@ from ..commands.grammar import Syntax
 from ..commands.queue import QueueCancel, QueueConsume, QueuePurge
 from ..commands.request import Principal, Request
 from ..errors import BrokerError, Conflict, Denied, Invalid, NoAuth, NotFound, Protocol, TooBig
-from ..protocols.resp.encoder import OK, Push, encode
+from ..protocols.resp.encoder import OK, Push, encode, encode_pushes
 from ..protocols.resp.requests import BEFORE_LOGIN, RequestParser, after_login
 from ..protocols.resp.results import to_reply
 from ..protocols.resp.session import RESP3, Goodbye, Login, Reply, Session
@@ -388,7 +388,7 @@ class ClientConnection(asyncio.Protocol):
     ) -> None:
         """Take note of messages that a reply hands out, or that a new consumer begins with."""
         if type(request.command) is QueueConsume:
-            pieces.append(_pushes(outcome))
+            pieces.append(encode_pushes(outcome))
             self._add_consumer(request, outcome)
         elif syntax.result == "pulled" and outcome:
             self._unsure.append((request.principal, outcome))
@@ -439,7 +439,7 @@ class ClientConnection(asyncio.Protocol):
     def push(self, messages: Sequence[Message]) -> None:
         """Write messages of a consumer."""
         if not self.closed:
-            self._transport.write(_pushes(messages))
+            self._transport.write(encode_pushes(messages))
 
     def consumer_ended(self, consumer: Consumer, refusal: BrokerError) -> None:
         """Say why a consumer gets nothing more."""
@@ -488,8 +488,3 @@ class ClientConnection(asyncio.Protocol):
         """Close without another byte: what is owed is not known to be stored."""
         self.closed = True
         self._transport.abort()
-
-
-def _pushes(messages: Sequence[Message]) -> bytes:
-    """Return messages as they are pushed, a push each."""
-    return b"".join([encode(Push(["message", message]), RESP3) for message in messages])

@@ -328,3 +328,12 @@ def test_a_command_built_by_hand_is_held_to_the_same(command: Any) -> None:
 def test_too_much_is_toobig(call: Callable[[], object]) -> None:
     with pytest.raises(TooBig):
         call()
+
+
+@pytest.mark.parametrize("syntax", all_syntaxes().values(), ids=lambda s: " ".join(s.words))
+def test_the_first_fields_of_a_command_are_its_arguments(syntax: Syntax) -> None:
+    fields = getattr(syntax.command, "_fields", ())
+    wanted = [argument.field for argument in syntax.arguments]
+    assert list(fields[: len(wanted)]) == wanted
+    defaults = getattr(syntax.command, "_field_defaults", {})
+    assert set(fields[len(wanted) :]) == set(defaults)

@@ -8,8 +8,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from broker.commands.delivery import Message
 from broker.errors import Invalid, Protocol, Stale
-from broker.protocols.resp.encoder import OK, Push, encode
+from broker.protocols.resp.encoder import OK, Push, encode, encode_pushes
 from broker.protocols.resp.replies import NOT_READY, ReplyParser
 
 
@@ -31,6 +32,8 @@ def parsed(*pieces: bytes) -> list[Any]:
     return found
 
 
+ids = st.integers(1, 2**63 - 1)
+names = st.text("abc@.", min_size=1, max_size=9)
 VALUES = st.recursive(
     st.none() | st.booleans() | st.integers(-(2**63), 2**63 - 1) | st.binary(max_size=30),
     lambda inner: (
@@ -93,3 +96,27 @@ def test_arbitrary_bytes_raise_nothing_but_protocol(stream: bytes) -> None:
         parsed(stream)
     except Protocol:
         return
+
+
+@given(
+    message=st.builds(
+        Message,
+        id=ids,
+        queue=names,
+        body=st.binary(max_size=50),
+        content_type=st.none() | names,
+        headers=st.dictionaries(names, st.text(max_size=9), max_size=3),
+        sender=names,
+        sent_at=st.integers(0, 2**53),
+        attempts=st.integers(0, 9),
+        priority=st.integers(0, 9),
+        receipt=st.none() | names,
+        leased_until=st.none() | st.integers(0, 2**53),
+        died=st.none() | st.fixed_dictionaries({"queue": names, "reason": st.text(), "at": ids}),
+    ),
+    protocol=st.sampled_from([2, 3]),
+)
+def test_a_message_is_written_as_any_record_is(message: Message, protocol: int) -> None:
+    written = encode(message._asdict(), protocol)
+    assert encode(message, protocol) == written
+    assert encode_pushes([message]) == encode(Push(["message", message._asdict()]), 3)

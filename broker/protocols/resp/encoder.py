@@ -8,8 +8,10 @@ records (``NamedTuple``), :class:`Status`, :class:`Push` and
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from functools import lru_cache
 from typing import Any, Final
 
+from ...commands.delivery import Message
 from ...errors import BrokerError
 
 
@@ -69,6 +71,8 @@ def _write(value: Any, protocol: int, pieces: list[bytes]) -> None:
         pieces.append(_NULL[protocol])
     elif kind is bool:
         pieces.append((_TRUE if value else _FALSE)[protocol])
+    elif kind is Message:
+        pieces.append(encode_message(value, protocol))
     elif isinstance(value, tuple) and hasattr(value, "_fields"):
         _write_record(value, protocol, pieces)
     elif isinstance(value, Push):
@@ -117,6 +121,58 @@ def _write_record(record: Any, protocol: int, pieces: list[bytes]) -> None:
 
 def _map_header(count: int, protocol: int) -> bytes:
     return b"%%%d\r\n" % count if protocol == 3 else b"*%d\r\n" % (2 * count)
+
+
+def _message_template(protocol: int) -> bytes:
+    """Return a message with its keys in place, and places for its values."""
+    values = {"id": b":%d\r\n", "body": b"$%d\r\n%b\r\n"}
+    values |= dict.fromkeys(["sent_at", "attempts", "priority"], b":%d\r\n")
+    # A per cent sign of the header is none of a place.
+    parts = [_map_header(len(Message._fields), protocol).replace(b"%", b"%%")]
+    for field in Message._fields:
+        parts.append(b"$%d\r\n%s\r\n" % (len(field), field.encode()))
+        parts.append(values.get(field, b"%b"))
+    return b"".join(parts)
+
+
+def encode_message(message: Message, protocol: int) -> bytes:
+    """Return a message as a reply has it: what :func:`encode` returns, several times as fast."""
+    (
+        message_id, queue, body, content_type, headers, sender, sent_at, attempts, priority,
+        receipt, leased_until, died,
+    ) = message  # fmt: skip
+    null = _NULL[protocol]
+    return _MESSAGES[protocol] % (
+        message_id,
+        _name(queue),
+        len(body),
+        body,
+        null if content_type is None else encode(content_type, protocol),
+        encode(headers, protocol) if headers else _NO_HEADERS[protocol],
+        _name(sender),
+        sent_at,
+        attempts,
+        priority,
+        null if receipt is None else b"$%d\r\n%b\r\n" % (len(receipt), receipt.encode()),
+        null if leased_until is None else b":%d\r\n" % leased_until,
+        null if died is None else encode(died, protocol),
+    )
+
+
+@lru_cache(maxsize=1024)
+def _name(name: str) -> bytes:
+    return encode(name, 2)
+
+
+_MESSAGES: Final = {protocol: _message_template(protocol) for protocol in (2, 3)}
+_NO_HEADERS: Final = {protocol: _map_header(0, protocol) for protocol in (2, 3)}
+#: What a pushed message begins with.
+_PUSHED: Final = b">2\r\n$7\r\nmessage\r\n"
+
+
+def encode_pushes(messages: Sequence[Message]) -> bytes:
+    """Return messages as they are pushed in RESP3, a push each."""
+    return b"".join([_PUSHED + encode_message(message, 3) for message in messages])
 
 
 def _line(text: str) -> bytes:
