@@ -6,16 +6,21 @@ VENV := .venv
 BIN := $(VENV)/bin
 # Written once the install has succeeded, so that the next run starts at once.
 STAMP := $(VENV)/.installed
+BENCH_STAMP := $(VENV)/.installed-bench
 # A file stays on one worker: its tests may share a server.
 PYTEST_ARGS ?= -q -n auto --dist loadfile
-SOURCES := broker cli migrations tests
+# Only what make is given: a shell's own SECONDS counts its age.
+given = $(if $(filter command line,$(origin $(1))),$(2) '$($(1))')
+BENCH_OPTIONS = $(call given,CASES,--cases) $(call given,PEERS,--peers) $(call given,BODIES,--bodies) \
+  $(call given,ROUNDS,--rounds) $(call given,SECONDS,--seconds) $(call given,OUTPUT,--output)
+SOURCES := benchmarks broker cli migrations tests
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help setup test demo lint format types architecture migrations wheel bench check clean
+.PHONY: help setup test demo lint format types architecture migrations wheel bench bench-million bench-oneshot check clean
 
 help: ## list the targets
-	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-13s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 setup: $(STAMP) ## create .venv with the program and all it is developed with
 
@@ -26,6 +31,11 @@ $(STAMP): pyproject.toml
 	  echo "make: $(PYTHON) cannot create virtual environments; on Debian and Ubuntu: apt-get install python3-venv" >&2; exit 1; }
 	$(BIN)/python -m pip --version >/dev/null 2>&1 || $(PYTHON) -m venv --clear $(VENV)
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[dev]'
+	@touch $@
+
+# What the bench compares with, and draws with.
+$(BENCH_STAMP): $(STAMP) pyproject.toml
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[dev,bench]'
 	@touch $@
 
 test: $(STAMP) ## run the whole suite (PYTEST_ARGS='-k name' for a part)
@@ -56,8 +66,15 @@ migrations: $(STAMP) ## alembic: the revisions lead to the models
 wheel: $(STAMP) ## build the wheel and try it in an environment of its own
 	PYTHON="$(BIN)/python" scripts/smoke-wheel
 
-bench: $(STAMP) ## measure; takes minutes
-	$(BIN)/python -m benchmarks
+# Each is optional: CASES="a b" PEERS="broker redis" BODIES="100" ROUNDS=3 SECONDS=2
+bench: $(BENCH_STAMP) ## measure beside every peer that is installed; some 20 minutes
+	$(BIN)/python -m benchmarks $(BENCH_OPTIONS)
+
+bench-million: $(STAMP) ## what a million messages in front cost
+	$(BIN)/python -m benchmarks.million
+
+bench-oneshot: $(STAMP) ## what a one-shot costs
+	$(BIN)/python -m benchmarks.oneshot
 
 check: test demo lint types architecture migrations wheel ## all of it
 
