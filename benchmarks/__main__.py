@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import os
 import platform
+import resource
 import sqlite3
 import sys
 import tempfile
@@ -17,6 +18,7 @@ from .bench import Bench
 from .cases import CASES
 from .generator import Generator
 from .peers import SERVERS, Missing, Peer
+from .peers.embedded import Embedded, embedded
 
 BODIES = (100, 1024)
 
@@ -34,20 +36,23 @@ def arguments() -> argparse.Namespace:
     return parser.parse_args()
 
 
-def present(bench: Bench, root: Path, names: list[str]) -> list[Peer]:
-    """Return the servers that can be measured, and note why the others cannot."""
-    found: list[Peer] = []
+def present(bench: Bench, root: Path, names: list[str]) -> tuple[list[Peer], list[Embedded]]:
+    """Return what can be measured, servers and embedded, and note why the rest cannot."""
+    servers: list[Peer] = []
     for kind in SERVERS:
-        if names and kind.name not in names:
-            continue
-        try:
-            peer = kind(root)
-        except Missing as reason:
-            bench.results.skipped[kind.name] = str(reason)
-            print(f"without {kind.label}: {reason}", flush=True)
-            continue
-        found.append(peer)
-    return found
+        if not names or kind.name in names:
+            try:
+                servers.append(kind(root))
+            except Missing as reason:
+                bench.results.skipped[kind.name] = str(reason)
+    libraries: list[Embedded] = []
+    for found in embedded(root):
+        if isinstance(found, Embedded):
+            if not names or found.name in names:
+                libraries.append(found)
+        elif not names or found[0] in names:
+            bench.results.skipped[found[0]] = found[1]
+    return servers, libraries
 
 
 def about_machine() -> dict[str, Any]:
@@ -69,46 +74,70 @@ def about_machine() -> dict[str, Any]:
 def main() -> None:
     """Run what was asked for, interleaved, and report it."""
     options = arguments()
-    letters = options.cases.split() or list(CASES)
+    # Inherited by the servers and the generator: (i) takes a thousand connections and more.
+    resource.setrlimit(resource.RLIMIT_NOFILE, (resource.getrlimit(resource.RLIMIT_NOFILE)[1],) * 2)
+    unknown = [letter for letter in options.cases.split() if letter not in CASES]
+    if unknown:
+        raise SystemExit(f"no case: {' '.join(unknown)}; there are: {' '.join(CASES)}")
     with tempfile.TemporaryDirectory(prefix="bench-", dir=options.folder) as name:
         root = Path(name)
+        # A server may run as a user of its own.
         root.chmod(0o755)
-        bench = Bench(root, Generator(root), options.seconds)
-        peers = present(bench, root, options.peers.split())
         try:
-            for peer in peers:
+            bench = Bench(root, Generator(root), options.seconds)
+        except Missing as reason:
+            raise SystemExit(str(reason)) from None
+        servers, libraries = present(bench, root, options.peers.split())
+        for skipped, why in bench.results.skipped.items():
+            print(f"without {skipped}: {why}", file=sys.stderr)
+        try:
+            for peer in servers:
                 peer.start()
                 bench.results.versions[peer.name] = peer.version()
                 if peer.is_quick_to_start:
                     peer.stop()
-            run(
-                bench,
-                peers,
-                letters,
-                [int(size) for size in options.bodies.split()],
-                options.rounds,
-            )
+            for library in libraries:
+                bench.results.versions[library.name] = library.version
+            run(bench, servers, libraries, options)
         finally:
-            for peer in peers:
+            for peer in servers:
                 peer.stop()
     print(report.table(bench.results))
+    for skipped, why in bench.results.skipped.items():
+        print(f"without {skipped}: {why}")
     about = {**about_machine(), "rounds": options.rounds, "seconds": options.seconds}
     report.write(options.output, bench.results, about)
     print(f"written to {options.output}/")
 
 
 def run(
-    bench: Bench, peers: list[Peer], letters: list[str], bodies: list[int], rounds: int
+    bench: Bench, servers: list[Peer], libraries: list[Embedded], options: argparse.Namespace
 ) -> None:
     """Measure: all peers within each case, and all of that again each round."""
     began = time.monotonic()
-    for number in range(1, rounds + 1):
-        for letter in letters:
-            for body in bodies:
-                for peer in peers:
-                    at = f"{time.monotonic() - began:6.0f} s  round {number}/{rounds}"
-                    print(f"{at}  ({letter}) {body} B  {peer.name}", file=sys.stderr, flush=True)
-                    CASES[letter].run(bench, peer, body)
+    sizes = [int(size) for size in options.bodies.split()]
+    for number in range(1, options.rounds + 1):
+        for letter in options.cases.split() or CASES:
+            case = CASES[letter]
+            if number > case.rounds:
+                continue
+            for body in sizes if case.body is None else [case.body]:
+                at = f"round {number}/{options.rounds}  ({letter}) {body} B"
+                for peer in servers:
+                    print(f"{time.monotonic() - began:6.0f} s  {at}  {peer.name}", file=sys.stderr)
+                    try:
+                        case.run(bench, peer, body)
+                    except AssertionError as reason:
+                        # One peer's failure must not cost what the others have shown.
+                        bench.results.skipped[f"({letter}) {body} B, {peer.name}"] = str(reason)
+                        print(reason, file=sys.stderr)
+                        peer.stop()
+                for library in libraries if case.embedded else ():
+                    print(
+                        f"{time.monotonic() - began:6.0f} s  {at}  {library.name}", file=sys.stderr
+                    )
+                    if case.embedded:
+                        case.embedded(bench, library, body)
 
 
 main()

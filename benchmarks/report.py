@@ -19,11 +19,9 @@ def shown(value: float | None, unit: str) -> str:
         return "-"
     if unit == "/s":
         return f"{value / 1000:.3g} k/s" if value >= 1000 else f"{value:.3g} /s"
-    if unit == "us":
-        if value >= 1000:
-            return f"{value / 1000:.3g} ms"
-        return f"{value:.3g} us"
-    return f"{value:.3g} {unit}"
+    if unit == "us" and value >= 1000:
+        value, unit = value / 1000, "ms"
+    return f"{value:.3g} {unit}" if value < 1000 else f"{value:.0f} {unit}"
 
 
 def table(results: Results) -> str:
@@ -42,7 +40,7 @@ def _grid(results: Results, rows: list[Row]) -> str:
     peers = [peer for peer in results.peers() if peer in with_values]
     lines = [["bodies", "figure", *peers, "aim, and what came of it"]]
     for row in rows:
-        values = [shown(results.median(row, peer), row.unit) for peer in peers]
+        values = [shown(results.value(row, peer), row.unit) for peer in peers]
         aims = "; ".join(str(verdict) for verdict in verdicts(results, row))
         lines.append([SIZES.get(row.body, f"{row.body} B"), row.figure, *values, aims])
     widths = [max(len(line[column]) for line in lines) for column in range(len(lines[0]) - 1)]
@@ -62,7 +60,7 @@ def as_json(results: Results, about: dict[str, Any]) -> dict[str, Any]:
             {
                 **row._asdict(),
                 "rounds": results.values(row),
-                "medians": {peer: results.median(row, peer) for peer in results.values(row)},
+                "values": {peer: results.value(row, peer) for peer in results.values(row)},
                 "aims": [
                     {**v.aim._asdict(), "value": v.value, "is_met": v.is_met}
                     for v in verdicts(results, row)

@@ -44,10 +44,12 @@ class Results:
         """Return all rounds of a row, by peer."""
         return self._values.get(row, {})
 
-    def median(self, row: Row, peer: str) -> float | None:
-        """Return the median of the rounds, or None if there was none."""
+    def value(self, row: Row, peer: str) -> float | None:
+        """Return the median of the rounds, of a maximum the largest; None if there was none."""
         values = self.values(row).get(peer)
-        return statistics.median(values) if values else None
+        if not values:
+            return None
+        return max(values) if "max" in row.figure.split() else statistics.median(values)
 
     def find(self, case: str, figure: str, body: int) -> Row | None:
         """Return the row of that name."""

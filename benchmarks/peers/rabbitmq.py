@@ -21,8 +21,8 @@ class _Node:
     def __init__(self, root: Path) -> None:
         self.folder = root / "rabbitmq"
         self.port = 0
-        self.users = 0
         self._process: subprocess.Popen[bytes] | None = None
+        self._names: subprocess.Popen[bytes] | None = None
 
     def start(self) -> None:
         if self._process is not None:
@@ -42,10 +42,15 @@ class _Node:
             "RABBITMQ_NODE_IP_ADDRESS": "127.0.0.1",
             "RABBITMQ_NODE_PORT": str(self.port),
             "RABBITMQ_DIST_PORT": str(free_port()),
-            # A daemon of its own, so that none that runs on this machine is disturbed.
+            # A daemon of its own, so that none that runs on this machine is disturbed;
+            # started here, since one that the node starts would outlive it.
             "ERL_EPMD_PORT": str(free_port()),
             "ERL_EPMD_ADDRESS": "127.0.0.1",
         }
+        self._names = subprocess.Popen(
+            [program("epmd")], env=variables, stdin=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+        )
+        wait_until(lambda: accepts(int(variables["ERL_EPMD_PORT"])), "epmd answers")
         if os.geteuid() == 0:
             shutil.chown(self.folder, "rabbitmq", "rabbitmq")
             self.folder.chmod(0o755)
@@ -64,15 +69,8 @@ class _Node:
     def processes(self) -> list[psutil.Process]:
         if self._process is None:
             return []
-        # The name daemon leaves the family, but stays in the session.
-        session = os.getsid(self._process.pid)
-        found = []
-        for process in psutil.process_iter():
-            with contextlib.suppress(psutil.Error, ProcessLookupError):
-                if os.getsid(process.pid) == session:
-                    found.append(process)
         first = psutil.Process(self._process.pid)
-        return list({p.pid: p for p in [*found, first, *first.children(recursive=True)]}.values())
+        return [first, *first.children(recursive=True)]
 
     def stop(self) -> None:
         if self._process is None:
@@ -86,7 +84,10 @@ class _Node:
             with contextlib.suppress(psutil.NoSuchProcess):
                 process.kill()
         self._process.wait()
-        self._process = None
+        if self._names is not None:
+            self._names.kill()
+            self._names.wait()
+        self._process = self._names = None
         shutil.rmtree(self.folder, ignore_errors=True)
 
 
