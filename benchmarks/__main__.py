@@ -13,7 +13,7 @@ import time
 from pathlib import Path
 from typing import Any
 
-from . import report
+from . import plot, report
 from .bench import Bench
 from .cases import CASES
 from .generator import Generator
@@ -30,7 +30,7 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--peers", default="", help="names, blanks between; all unless given")
     parser.add_argument("--bodies", default=" ".join(map(str, BODIES)), help="sizes, in bytes")
     parser.add_argument("--rounds", type=int, default=3)
-    parser.add_argument("--seconds", type=float, default=2.0, help="for each measurement")
+    parser.add_argument("--seconds", type=float, default=1.0, help="for each measurement")
     parser.add_argument("--output", type=Path, default=Path("build/bench"))
     parser.add_argument("--folder", type=Path, default=None, help="where the servers' files are")
     return parser.parse_args()
@@ -107,6 +107,8 @@ def main() -> None:
         print(f"without {skipped}: {why}")
     about = {**about_machine(), "rounds": options.rounds, "seconds": options.seconds}
     report.write(options.output, bench.results, about)
+    if not plot.draw(options.output / "bench.png", bench.results):
+        print("no plot: matplotlib is not installed", file=sys.stderr)
     print(f"written to {options.output}/")
 
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-from .results import Results, Row
+from .results import Results, Row, shown
 
 
 class Aim(NamedTuple):
@@ -36,10 +36,11 @@ class Aim(NamedTuple):
 
 
 class Verdict(NamedTuple):
-    """What came of an aim; ``value`` is the ratio, or the figure itself."""
+    """What came of an aim; ``value`` is the ratio, or the figure itself in ``unit``."""
 
     aim: Aim
     value: float
+    unit: str
     is_met: bool
 
     def __str__(self) -> str:
@@ -48,17 +49,15 @@ class Verdict(NamedTuple):
         sign = "<=" if aim.at_most else ">="
         whose = "" if aim.subject == "broker" else f"{aim.subject} "
         against = aim.other if aim.peer == aim.subject else aim.peer
-        of = f" x {against}" if against else ""
-        return f"{whose}{sign} {_short(aim.factor)}{of}: {_short(self.value)}, {self.word}"
+        if not against:
+            aimed, value = shown(aim.factor, self.unit), shown(self.value, self.unit)
+            return f"{whose}{sign} {aimed}: {value}, {self.word}"
+        return f"{whose}{sign} {aim.factor:.2g} x {against}: {self.value:.2g}, {self.word}"
 
     @property
     def word(self) -> str:
         """Say whether it is reached."""
         return "met" if self.is_met else "NOT MET"
-
-
-def _short(number: float) -> str:
-    return f"{number:.0f}" if number >= 100 else f"{number:.2g}"
 
 
 KIB = 1024
@@ -126,5 +125,5 @@ def verdicts(results: Results, row: Row) -> list[Verdict]:
             value = value / base if base else None
         if value is not None:
             is_met = value <= aim.factor if aim.at_most else value >= aim.factor
-            found.append(Verdict(aim, value, is_met))
+            found.append(Verdict(aim, value, row.unit, is_met))
     return found

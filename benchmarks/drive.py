@@ -70,9 +70,7 @@ def main() -> None:
     kind = next(store for store in STORES if store.name == name)
     body = b"x" * int(size)
     if how == "fill":
-        store = kind(Path(folder), durable=False)
-        for _ in range(int(rest[0]) // 1000):
-            store.put_many([body] * 1000)
+        kind(Path(folder), durable=False).fill(body, int(rest[0]))
         print("{}")
         return
     print(json.dumps(measure(action(kind(Path(folder), durable=True), how, body), float(seconds))))

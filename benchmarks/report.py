@@ -8,20 +8,9 @@ from typing import Any
 
 from .aims import verdicts
 from .cases import CASES
-from .results import Results, Row
+from .results import Results, Row, shown
 
 SIZES = {0: "", 100: "100 B", 1024: "1 KiB"}
-
-
-def shown(value: float | None, unit: str) -> str:
-    """Return a value with its unit, short."""
-    if value is None:
-        return "-"
-    if unit == "/s":
-        return f"{value / 1000:.3g} k/s" if value >= 1000 else f"{value:.3g} /s"
-    if unit == "us" and value >= 1000:
-        value, unit = value / 1000, "ms"
-    return f"{value:.3g} {unit}" if value < 1000 else f"{value:.0f} {unit}"
 
 
 def table(results: Results) -> str:

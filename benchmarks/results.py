@@ -59,3 +59,16 @@ class Results:
         """Return who has a value anywhere, in the order of their versions."""
         seen = {peer for values in self._values.values() for peer in values}
         return [name for name in self.versions if name in seen]
+
+
+def shown(value: float | None, unit: str) -> str:
+    """Return a value with its unit, short, for people."""
+    if value is None:
+        return "-"
+    if unit == "/s":
+        if value < 1000:
+            return f"{value:.3g} /s"
+        return f"{value / 1000:.3g} k/s" if value < 1e6 else f"{value / 1e6:.3g} M/s"
+    if unit == "us" and value >= 1000:
+        value, unit = value / 1000, "ms"
+    return f"{value:.3g} {unit}" if value < 1000 else f"{value:.0f} {unit}"

@@ -42,8 +42,12 @@ class Store(ABC):
         """Get one and acknowledge it; False if there is none."""
 
     def put_many(self, bodies: Sequence[bytes]) -> None:
-        """Put many in one transaction, or one after the other where there is no such way."""
-        for body in bodies:
+        """Put many in one transaction."""
+        raise NotImplementedError(len(bodies))
+
+    def fill(self, body: bytes, count: int) -> None:
+        """Put so many by whatever way is fast."""
+        for _ in range(count):
             self.put(body)
 
     def take_many(self, count: int) -> int:
@@ -78,6 +82,10 @@ class BareSqlite(Store):
             "INSERT INTO messages (body) VALUES (?)", [(body,) for body in bodies]
         )
         self._connection.execute("COMMIT")
+
+    def fill(self, body: bytes, count: int) -> None:
+        """Put so many, in one transaction."""
+        self.put_many([body] * count)
 
     def take(self) -> bool:
         """Read the first row and delete it, in one commit."""
@@ -116,6 +124,11 @@ class EmbeddedBroker(Store):
         """Send many, all or none."""
         self._client.send_many("q", bodies)
 
+    def fill(self, body: bytes, count: int) -> None:
+        """Put so many, 1000 in a transaction."""
+        for start in range(0, count, 1000):
+            self.put_many([body] * min(1000, count - start))
+
     def take(self) -> bool:
         """Pull one, then acknowledge it: two commits."""
         message = self._client.pull("q")
@@ -152,6 +165,11 @@ class SimpleBroker(Store):
     def put(self, body: bytes) -> None:
         """Write one."""
         self._queue.write(body.decode())
+
+    def fill(self, body: bytes, count: int) -> None:
+        """Restore so many, as from a dump."""
+        first = self._queue.generate_timestamp()
+        self._queue.insert_messages((body.decode(), first + i) for i in range(count))
 
     def take(self) -> bool:
         """Read one, which deletes it."""
@@ -220,12 +238,26 @@ class Kombu(Store):
         def set_up(connection: sqlite3.Connection, _: object) -> None:
             connection.execute(f"PRAGMA synchronous={'FULL' if durable else 'OFF'}")
 
+        self._path = folder / "kombu.db"
         untyped: Any = kombu
-        self._queue: Any = untyped.Connection(f"sqla+sqlite:///{folder}/kombu.db").SimpleQueue("q")
+        self._queue: Any = untyped.Connection(f"sqla+sqlite:///{self._path}").SimpleQueue("q")
 
     def put(self, body: bytes) -> None:
         """Put one."""
         self._queue.put(body.decode(), serializer="json")
+
+    def fill(self, body: bytes, count: int) -> None:
+        """Put one, and copy its row: its own way takes minutes."""
+        self.put(body)
+        columns = "visible, timestamp, payload, version, queue_id"
+        with sqlite3.connect(self._path) as connection:
+            connection.execute(
+                f"INSERT INTO kombu_message ({columns}) WITH RECURSIVE n(i) AS "
+                "(SELECT 2 UNION ALL SELECT i + 1 FROM n WHERE i < ?) "
+                f"SELECT {columns} FROM n, kombu_message",
+                (count,),
+            )
+        connection.close()
 
     def take(self) -> bool:
         """Get one and acknowledge it."""

@@ -18,7 +18,7 @@ class Case(NamedTuple):
         title: what it measures.
         run: measures one server once, with bodies of one size.
         embedded: the same of an embedded queue, where that makes sense.
-        bodies: the only size it is measured with; None: each that was asked for.
+        body: the only size it is measured with; None: each that was asked for.
         rounds: the most that it is measured.
     """
 
@@ -26,7 +26,7 @@ class Case(NamedTuple):
     run: Callable[[Bench, Peer, int], None]
     embedded: Callable[[Bench, Embedded, int], None] | None = None
     body: int | None = None
-    rounds: int = 1000
+    rounds: int = 100
 
 
 CASES: dict[str, Case] = {
@@ -35,9 +35,9 @@ CASES: dict[str, Case] = {
     "c": Case("send, 50 connections, one in flight each", sends.fifty),
     "d": Case("pull and acknowledge, from 50,000 waiting", pulls.backlog, libraries.take),
     "e": Case("one producer and one consumer together", flows.end_to_end),
-    "f": Case("publish to 100 and to 1000 subscriptions", flows.publish),
+    "f": Case("publish to 100 and to 1000 subscriptions", flows.publish, body=100, rounds=2),
     "g": Case("what it takes, idle and full", footprints.footprint, body=100, rounds=1),
-    "h": Case("one-shot commands", oneshots.one_shots, body=0),
-    "i": Case("200 connections active, 1000 idle", flows.crowd, body=100),
-    "fair": Case("50 with one in flight beside one with 1000", flows.fairness, body=100),
+    "h": Case("one-shot commands", oneshots.one_shots, body=0, rounds=2),
+    "i": Case("200 connections active, 1000 idle", flows.crowd, body=100, rounds=2),
+    "fair": Case("50 with one in flight beside one with 1000", flows.fairness, body=100, rounds=2),
 }

@@ -6,6 +6,8 @@ from ..bench import Bench
 from ..generator import consume, idle, send
 from ..peers import Peer
 
+#: Publishes in flight, or, of a publisher that makes them itself, copies.
+PUBLISHES, COPIES = 100, 1000
 #: Sends a second at which the time from end to end is looked at.
 CALM_RATE = 200
 
@@ -39,8 +41,9 @@ def publish(bench: Bench, peer: Peer, body: int) -> None:
             peer.create_topic(topic, subscriptions)
             peer.settle()
             copies = subscriptions if peer.copies_itself else 0
+            window = max(1, COPIES // copies) if copies else PUBLISHES
             load = bench.generator.run(
-                peer, topic, body, bench.seconds, send(window=100), copies=copies
+                peer, topic, body, bench.seconds, send(window=window), copies=copies
             )
             if not peer.is_quick_to_start:
                 peer.delete_topic(topic, subscriptions)

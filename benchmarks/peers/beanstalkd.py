@@ -15,6 +15,7 @@ class Beanstalkd(Peer):
     #: What it has reserved, in one go; it knows no pushes.
     prefetch = 100
     max_backlog = 5_000
+    max_subscriptions = 100
     copies_itself = True
 
     def __init__(self, root: Path) -> None:

@@ -15,6 +15,16 @@ import psutil
 from .base import Missing, Peer, Target, accepts, free_port, program, wait_until
 
 
+def rabbitmq_server() -> str:
+    """Return the script that starts a node as who one is.
+
+    Raises:
+        Missing: it is not installed.
+    """
+    packaged = Path("/usr/lib/rabbitmq/bin/rabbitmq-server")
+    return str(packaged) if packaged.exists() else program("rabbitmq-server")
+
+
 class _Node:
     """One node of RabbitMQ, which all kinds of queues share: it takes long to start."""
 
@@ -51,12 +61,13 @@ class _Node:
             [program("epmd")], env=variables, stdin=subprocess.DEVNULL, stderr=subprocess.DEVNULL
         )
         wait_until(lambda: accepts(int(variables["ERL_EPMD_PORT"])), "epmd answers")
-        if os.geteuid() == 0:
-            shutil.chown(self.folder, "rabbitmq", "rabbitmq")
-            self.folder.chmod(0o755)
+        # It refuses to be root. The packages' own change of user would limit its files.
+        user = "rabbitmq" if os.geteuid() == 0 else None
+        if user is not None:
+            shutil.chown(self.folder, user, user)
         with (self.folder / "log").open("ab") as log:
             self._process = subprocess.Popen(
-                [program("rabbitmq-server")], env=variables, cwd=self.folder,
+                [rabbitmq_server()], env=variables, cwd=self.folder, user=user, group=user,
                 stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True,
             )  # fmt: skip
         wait_until(self._has_started, f"RabbitMQ answers (see {self.folder}/log)")
@@ -101,7 +112,7 @@ class _Rabbit(Peer):
 
     def __init__(self, root: Path) -> None:
         super().__init__(root)
-        program("rabbitmq-server")
+        rabbitmq_server()
         if find_spec("amqp") is None:
             raise Missing("the Python package amqp is not installed")
         self._node = self._nodes.setdefault(root, _Node(root))
