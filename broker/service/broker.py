@@ -211,13 +211,18 @@ class Broker:
         """Answer a batch, then wake who waits for what it has made ready."""
         if self._failed:
             return
+        # A dictionary for its order; each asks once, for all that it may have again.
+        settled: dict[Consumer, None] = {}
         for tx in committed.transactions:
             for delivery_id in tx.ended:
                 consumer = self._consumers.pop(delivery_id, None)
                 if consumer is not None:
                     consumer.settled(delivery_id)
+                    settled[consumer] = None
         for portion in committed.portions:
             self._answer(portion)
+        for consumer in settled:
+            consumer.ask()
         for tx in committed.transactions:
             self._waiting.wake(tx)
             self._due.note(tx)

@@ -85,9 +85,8 @@ class Consumer:
                 self.in_flight[delivery_of(message.receipt)] = message.receipt
 
     def settled(self, delivery_id: int) -> None:
-        """Take note that a lease of it has ended, and ask for more."""
-        if self.in_flight.pop(delivery_id, None) is not None:
-            self.ask()
+        """Take note that a lease of it has ended; ``ask`` when all that have are noted."""
+        self.in_flight.pop(delivery_id, None)
 
     def ask(self) -> None:
         """Pull as much as there is credit for, unless that is under way."""
