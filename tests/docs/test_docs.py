@@ -8,7 +8,12 @@ import sys
 from pathlib import Path
 
 from broker import names
-from broker.commands.table import all_syntaxes
+from broker.commands.channel import ChannelPull
+from broker.commands.dead import DeadList, DeadRetry
+from broker.commands.message import MessageNack
+from broker.commands.queue import QueueConsume, QueuePause, QueuePeek, QueuePull, QueueSend
+from broker.commands.settings import SUBSCRIPTION_SETTINGS
+from broker.commands.table import all_syntaxes, syntax_of
 from broker.errors import BrokerError
 from broker.protocols.resp.requests import BEFORE_LOGIN, MAX_SKIPPED
 from broker.protocols.resp.session import SESSION_COMMANDS
@@ -85,3 +90,53 @@ def test_the_python_examples_of_the_readme_run(tmp_path: Path) -> None:
     )
     assert (done.returncode, done.stderr) == (0, "")
     assert done.stdout == "b'resize photo 17' 1\n"
+
+
+# --- docs/delivery.md ------------------------------------------------------------
+
+
+def test_every_setting_and_option_of_delivery_is_explained() -> None:
+    text = re.sub(r"```.*?```", "", read("docs/delivery.md"), flags=re.DOTALL)
+    said = set(re.findall(r"[A-Za-z_]+", " ".join(re.findall(r"`([^`]+)`", text))))
+    settings = {setting.name for setting in SUBSCRIPTION_SETTINGS}
+    options = {
+        option.word
+        for command in (
+            QueueSend, QueuePull, QueuePeek, QueuePause, QueueConsume, ChannelPull, MessageNack,
+            DeadList, DeadRetry,
+        )
+        for option in syntax_of(command).options
+    }  # fmt: skip
+    assert (settings | options) - said == set()
+
+
+def test_the_console_examples_of_delivery_print_what_they_say(tmp_path: Path) -> None:
+    environment = {
+        "BROKER_URL": str(tmp_path / "broker.db"),
+        "XDG_CONFIG_HOME": str(tmp_path),
+        "PATH": f"{Path(sys.executable).parent}:/usr/bin:/bin",
+    }
+    sessions = re.findall(r"```console\n(.*?)```", read("docs/delivery.md"), re.DOTALL)
+    assert len(sessions) == 4
+    for command, said in re.findall(r"^\$ (.*)\n((?:[^$].*\n)*)", "".join(sessions), re.MULTILINE):
+        done = subprocess.run(
+            ["bash", "-c", command],
+            stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
+            text=True, env=environment,
+        )  # fmt: skip
+        expected = re.escape(said.strip()).replace(re.escape("..."), ".*")
+        assert re.fullmatch(expected, done.stdout.strip()), (command, done.stdout)
+
+
+def test_the_python_examples_of_delivery_run(tmp_path: Path) -> None:
+    printed = []
+    for example in re.findall(r"```python\n(.*?)```", read("docs/delivery.md"), re.DOTALL):
+        done = subprocess.run(
+            [sys.executable, "-W", "error", "-c", example],
+            capture_output=True,
+            text=True,
+            env={"BROKER_URL": str(tmp_path / "broker.db"), "PATH": "/usr/bin:/bin"},
+        )
+        assert (done.returncode, done.stderr) == (0, "")
+        printed.append(done.stdout.split("\n")[:-1])
+    assert printed == [["b'1'", "b'2'", "b'3'"], ["b'bill for 17'"]]

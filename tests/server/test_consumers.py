@@ -184,6 +184,17 @@ def test_a_message_taken_in_hand_frees_its_credit(server: ServerProcess, dial: D
     assert (again["body"], again["attempts"]) == (b"3", 1)
 
 
+def test_extending_a_consumers_lease_changes_nothing(server: ServerProcess, dial: Dial) -> None:
+    wire, other = hello(dial(server)), dial(server)
+    wire.call("QUEUE", "CREATE", "extended")
+    wire.call("QUEUE", "SEND", "extended", "x")
+    wire.call("QUEUE", "CONSUME", "extended")
+    receipt = pushed(wire)["receipt"]
+    assert other.call("MESSAGE", "EXTEND", receipt, "LEASE", "1") == "OK"
+    peeked = hello(other).call("QUEUE", "PEEK", "extended", "STATE", "leased")
+    assert (peeked["leased_until"], peeked["leased_by"]) == (None, peeked["sender"])
+
+
 def test_who_does_not_read_is_not_pushed_to_without_end(server: ServerProcess, dial: Dial) -> None:
     wire = hello(dial(server))
     wire.call("QUEUE", "CREATE", "slow")
