@@ -13,7 +13,14 @@ from stores import Store
 
 from broker.commands.channel import ChannelCreate, ChannelPublish, ChannelSubscribe
 from broker.commands.message import MessageAck, MessageRelease
-from broker.commands.queue import QueueCreate, QueueDelete, QueuePull, QueueSend, QueueShow
+from broker.commands.queue import (
+    QueueCreate,
+    QueueDelete,
+    QueuePull,
+    QueueSend,
+    QueueSendMany,
+    QueueShow,
+)
 from broker.commands.request import Request
 from broker.errors import Full, Internal, NotFound, TooBig
 from broker.store import statements
@@ -22,7 +29,7 @@ from broker.store.database import Database
 from broker.store.dialect import StoreFailure, translate
 from broker.store.handlers.registry import HANDLERS
 from broker.store.handlers.upkeep import clean_up
-from broker.store.transaction import Limits
+from broker.store.transaction import Limits, Transaction
 
 
 def test_the_pragmas_are_those_that_keep_the_promises(store: Store) -> None:
@@ -332,3 +339,24 @@ def test_a_released_delay_is_ready_since_then(store: Store) -> None:
     store.run(MessageRelease("jobs", sent))
     store.now += 30
     assert store.run(QueueShow("jobs")).oldest_ready_ms == 30
+
+
+def test_a_known_key_is_answered_though_the_disk_is_nearly_full(
+    store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store.run(QueueCreate("q"))
+    store.run(ChannelCreate("c"))
+    store.run(ChannelSubscribe("c"))
+    commands = [
+        QueueSend("q", b"x", key="one"),
+        QueueSendMany("q", (b"x",), key="many"),
+        ChannelPublish("c", b"x", key="k"),
+    ]
+    first = [store.run(command) for command in commands]
+    monkeypatch.setattr(Transaction, "_free_bytes", lambda self: 0)
+    # As if the reply had been lost: the client sends it again.
+    again = [store.run(command) for command in commands]
+    assert [answer._replace(duplicate=False) for answer in again] == first
+    for command in commands:
+        with pytest.raises(Full):
+            store.run(command._replace(key="new"))

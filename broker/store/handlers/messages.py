@@ -132,7 +132,6 @@ def send(tx: Transaction, requests: list[Request]) -> list[Any]:
         size = len(body)
         due_at = expires_at = None
         try:
-            tx.check_room()
             intake = intakes.get(name)
             if intake is None:
                 intake = intakes[name] = _Intake(existing_queue(tx, name))
@@ -142,10 +141,12 @@ def send(tx: Transaction, requests: list[Request]) -> list[Any]:
             sent = None if key is None else keys.sent_before(queue.id, key)
             if delay_ms or at_ms is not None or ttl_ms is not None or queue.ttl:
                 due_at, expires_at = _times(command, queue.ttl, now)
-            if sent is None and intake.is_limited:
-                _store(tx, messages, deliveries)
-                intake.count(tx)
-                _check_takes(tx, queue, size)
+            if sent is None:
+                tx.check_room()
+                if intake.is_limited:
+                    _store(tx, messages, deliveries)
+                    intake.count(tx)
+                    _check_takes(tx, queue, size)
         except BrokerError as refusal:
             outcomes.append(refusal)
             continue
@@ -253,10 +254,11 @@ def publish(tx: Transaction, requests: list[Request]) -> list[Any]:
                 _check_may_publish(tx, principal, channel)
                 publishers.add((channel.id, principal.id))
             names.check_body_size(len(command.body), tx.limits.max_message_bytes)
-            tx.check_room()
             keys = _Keys(tx, {} if command.key is None else {channel.id: [command.key]})
             sent = keys.sent_before(channel.id, command.key)
             times = _times(command, 0, tx.now)
+            if sent is None:
+                tx.check_room()
         except BrokerError as refusal:
             outcomes.append(refusal)
             continue
