@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import sqlite3
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -12,20 +13,30 @@ from broker.store.database import Database
 from broker.store.handlers import execute, upkeep, users
 from broker.store.transaction import Limits, Transaction
 
+MAX_MESSAGE_BYTES = 1000
+
 
 class Store:
     """A database, its users, and the time."""
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, admin_uid: int = 1) -> None:
         self.path = path
         self.now = 1_000_000
-        self.database = Database(str(path), Limits(1000))
+        self.database = Database(str(path), Limits(MAX_MESSAGE_BYTES))
         self.database.open(create=True)
         self.last: Transaction
         with self.database.transaction(self.now) as tx:
-            self.admin = users.principal_of_uid(tx, 1, "admin")
+            self.admin = users.principal_of_uid(tx, admin_uid, "admin")
             self.alice = users.principal_of_uid(tx, 2, "alice")
             self.bob = users.principal_of_uid(tx, 3, "bob")
+
+    def close(self) -> None:
+        """Close the file."""
+        self.database.close()
+
+    def reopen(self) -> None:
+        """Open it again."""
+        self.database.open(create=False)
 
     def batch(self, *requests: tuple[Principal, Any]) -> list[Any]:
         """Execute commands in one transaction."""
@@ -41,13 +52,19 @@ class Store:
 
     def rows(self, sql: str) -> list[tuple[Any, ...]]:
         """Return what a query finds."""
+        found: list[tuple[Any, ...]] = self.in_transaction(
+            lambda tx: [tuple(row) for row in tx.connection.exec_driver_sql(sql)]
+        )
+        return found
+
+    def in_transaction(self, work: Callable[[Transaction], Any]) -> Any:
+        """Do something in a transaction of its own."""
         with self.database.transaction(self.now) as tx:
-            return [tuple(row) for row in tx.connection.exec_driver_sql(sql)]
+            return work(tx)
 
     def clean_up(self, count: int) -> bool:
         """Take away a slice of what deletions left; return whether there is more."""
-        with self.database.transaction(self.now) as tx:
-            return upkeep.clean_up(tx, count)
+        return bool(self.in_transaction(lambda tx: upkeep.clean_up(tx, count)))
 
     def check(self) -> None:
         """Hold the counters to the rows, and look for orphans."""

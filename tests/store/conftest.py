@@ -14,4 +14,4 @@ def store(tmp_path: Path) -> Iterator[Store]:
     """A store of its own."""
     made = Store(tmp_path / "broker.db")
     yield made
-    made.database.close()
+    made.close()

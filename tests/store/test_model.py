@@ -10,6 +10,7 @@ from typing import Any
 from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
+from served import Served
 from store.model import SETTINGS, Model, Refused
 from stores import Store
 
@@ -23,6 +24,7 @@ from broker.commands.channel import (
 )
 from broker.commands.dead import DeadDrop, DeadRetry
 from broker.commands.delivery import STATES, Peeked
+from broker.commands.grammar import check
 from broker.commands.message import (
     MessageAck,
     MessageDelete,
@@ -47,10 +49,12 @@ from broker.commands.queue import (
 )
 from broker.commands.request import Principal
 from broker.commands.sending import Sent, SentMany
-from broker.errors import BrokerError
+from broker.commands.table import syntax_of
+from broker.errors import BrokerError, Invalid
 
 QUEUES = ["a", "b", "c@alice", "c@bob"]
 RECENT = 6
+SLICE = 500
 
 queues = st.sampled_from(QUEUES)
 own_queues = st.sampled_from(["a", "b"])
@@ -86,7 +90,8 @@ class Histories(RuleBasedStateMachine):
     def __init__(self) -> None:
         super().__init__()
         self.folder = tempfile.TemporaryDirectory()
-        self.store = Store(Path(self.folder.name) / "broker.db")
+        self.stores = self.open(Path(self.folder.name))
+        self.store = self.stores[0]
         self.users = {
             user.name: user for user in (self.store.admin, self.store.alice, self.store.bob)
         }
@@ -95,9 +100,14 @@ class Histories(RuleBasedStateMachine):
         self.bodies = 0
         self.unseen = 0
 
+    def open(self, folder: Path) -> list[Store]:
+        """Return the stores that are to agree."""
+        return [Store(folder / "broker.db")]
+
     def teardown(self) -> None:
-        """Close the store."""
-        self.store.database.close()
+        """Close the stores."""
+        for store in self.stores:
+            store.close()
         self.folder.cleanup()
 
     @initialize()
@@ -112,8 +122,9 @@ class Histories(RuleBasedStateMachine):
     # --- both ---
 
     def run(self, command: Any, by: str = "admin") -> Any:
-        """Execute a command in the store and in the model, and return what both answer."""
-        answer = self.ask_store(command, self.users[by])
+        """Execute a command in the stores and in the model, and return what all answer."""
+        answer, *others = [self.ask(store, command, self.users[by]) for store in self.stores]
+        assert all(other == answer for other in others), (command, answer, others)
         self.model.now = self.store.now
         self.model.given = ids_in(answer)
         try:
@@ -124,10 +135,10 @@ class Histories(RuleBasedStateMachine):
         self.unseen = max(0, self.unseen - 1)
         return answer
 
-    def ask_store(self, command: Any, by: Principal) -> Any:
+    def ask(self, store: Store, command: Any, by: Principal) -> Any:
         """Return the result of a command, or the code of its refusal."""
         try:
-            answer = self.store.run(command, by)
+            answer = store.run(command, by)
         except BrokerError as refusal:
             return refusal.code
         return in_codes(answer)
@@ -143,6 +154,8 @@ class Histories(RuleBasedStateMachine):
         if "at_ms" in given:
             given["at_ms"] += self.store.now
             given.pop("delay_ms", None)
+        if "key" not in given:
+            given.pop("key_ttl_ms", None)
         return given
 
     def some_receipts(self, data: st.DataObject, most: int) -> tuple[str, ...]:
@@ -294,15 +307,17 @@ class Histories(RuleBasedStateMachine):
     @rule(milliseconds=times, unseen=st.integers(0, 3))
     def time_passes(self, milliseconds: int, unseen: int) -> None:
         """Move the clock; for some commands nobody looks, so that they find what is due."""
-        self.store.now += milliseconds
+        for store in self.stores:
+            store.now += milliseconds
         self.unseen = unseen
 
     @rule(count=st.sampled_from([1, 500]))
     def clean_up(self, count: int) -> None:
         """Take away all that has had its time."""
         self.model.now = self.store.now
-        while self.store.clean_up(count):
-            pass
+        for store in self.stores:
+            while store.clean_up(count):
+                pass
         while self.model.expire(count):
             pass
 
@@ -334,15 +349,17 @@ class Histories(RuleBasedStateMachine):
     @rule()
     def restart(self) -> None:
         """Close the file and open it again."""
-        self.store.database.close()
-        self.store.database.open(create=False)
+        for store in self.stores:
+            store.close()
+            store.reopen()
 
     # --- looking ---
 
     @invariant()
     def agree(self) -> None:
         """What SHOW and PEEK say is what the model holds, and nothing is left over."""
-        self.store.check()
+        for store in self.stores:
+            store.check()
         if self.unseen:
             return
         for queue in self.model.queues:
@@ -350,6 +367,40 @@ class Histories(RuleBasedStateMachine):
         for queue in self.model.queues:
             for state in STATES:
                 self.run(QueuePeek(queue, 100, state))
+
+
+class ServedHistories(Histories):
+    """The same histories through a server as well, with its timers, over its socket.
+
+    There, what is due is noticed by timers too, some time after the clock has moved.
+    So all is looked at as soon as it has, and what the timers do then is nothing.
+    """
+
+    def open(self, folder: Path) -> list[Store]:
+        """Return a store without a server, and one with."""
+        self.served = Served(folder / "served.db")
+        return [Store(folder / "broker.db"), self.served]
+
+    def run(self, command: Any, by: str = "admin") -> Any:
+        """Execute a command that a client may send; others are for the store alone to refuse."""
+        try:
+            check(syntax_of(type(command)), command)
+        except Invalid:
+            return "INVALID"
+        return super().run(command, by)
+
+    @rule(milliseconds=times, unseen=st.just(0))
+    def time_passes(self, milliseconds: int, unseen: int) -> None:
+        """Move the clock, look, and let the timers go off."""
+        super().time_passes(milliseconds, unseen)
+        super().clean_up(SLICE)
+        self.agree()
+        self.served.let_timers_go_off()
+
+    @rule(count=st.just(SLICE))
+    def clean_up(self, count: int) -> None:
+        """Take away all that has had its time."""
+        super().clean_up(count)
 
 
 def in_codes(answer: Any) -> Any:
@@ -390,3 +441,7 @@ Histories.TestCase.settings = settings(
     settings.get_profile("dev"), max_examples=30, stateful_step_count=40
 )
 TestHistories = Histories.TestCase
+ServedHistories.TestCase.settings = settings(
+    settings.get_profile("dev"), max_examples=12, stateful_step_count=30
+)
+TestServedHistories = ServedHistories.TestCase

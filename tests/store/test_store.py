@@ -347,7 +347,7 @@ def test_a_known_key_is_answered_though_the_disk_is_nearly_full(
     store.run(QueueCreate("q"))
     store.run(ChannelCreate("c"))
     store.run(ChannelSubscribe("c"))
-    commands = [
+    commands: list[Any] = [
         QueueSend("q", b"x", key="one"),
         QueueSendMany("q", (b"x",), key="many"),
         ChannelPublish("c", b"x", key="k"),
