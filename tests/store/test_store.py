@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import logging
 import sqlite3
+import sys
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -360,3 +362,39 @@ def test_a_known_key_is_answered_though_the_disk_is_nearly_full(
     for command in commands:
         with pytest.raises(Full):
             store.run(command._replace(key="new"))
+
+
+@pytest.mark.parametrize("settings", [(), (("max_messages", "100000"), ("ttl", "1h"))])
+def test_a_fan_out_takes_no_python_for_each_subscriber(
+    tmp_path: Path, settings: tuple[tuple[str, str], ...]
+) -> None:
+    calls = []
+    for subscribers in (5, 500):
+        store = Store(tmp_path / f"{subscribers}.db")
+        store.run(ChannelCreate("c"))
+        store.batch(
+            *((store.alice, ChannelSubscribe("c", f"s{n}", settings)) for n in range(subscribers))
+        )
+        store.run(ChannelPublish("c", b"compiles the statements"))
+        calls.append(calls_of(partial(store.run, ChannelPublish("c", b"x"))))
+        assert store.rows("SELECT min(ready), max(ready) FROM broker_queues") == [(2, 2)]
+        store.check()
+        store.close()
+    few, many = calls
+    assert many - few < 100
+
+
+def calls_of(action: Callable[[], object]) -> int:
+    """Return how many functions an action calls, of Python's and of C's."""
+    count = 0
+
+    def note(_frame: object, event: str, _argument: object) -> None:
+        nonlocal count
+        count += event in ("call", "c_call")
+
+    sys.setprofile(note)
+    try:
+        action()
+    finally:
+        sys.setprofile(None)
+    return count
