@@ -202,9 +202,10 @@ def main(arguments: list[str] | None = None) -> None:
     """Run the comparison for each state."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--count", type=int, default=1_000_000)
+    parser.add_argument("--folder", help="where to; in memory what a disk's sync hides is seen")
     options = parser.parse_args(arguments)
     for state in STATES:
-        with tempfile.TemporaryDirectory() as folder:
+        with tempfile.TemporaryDirectory(dir=options.folder) as folder:
             compare(Path(folder), options.count, state)
 
 
