@@ -63,6 +63,7 @@ def test_the_limits_in_the_server_document_are_the_constants() -> None:
         MAX_SKIPPED,
         connection.MAX_OUTSTANDING,
         connection.MAX_OUTSTANDING_BYTES,
+        connection.MAX_CONSUMERS,
         connection.WRITE_HIGH_WATER,
         int(connection.LOGIN_SECONDS),
         writer.MAX_COMMANDS_A_SOURCE,
@@ -81,9 +82,9 @@ def test_the_links_between_documents_lead_somewhere() -> None:
 
 
 def test_the_python_examples_of_the_readme_run(tmp_path: Path) -> None:
-    blocking, _ = re.findall(r"```python\n(.*?)```", read("README.md"), re.DOTALL)
+    *blocking, _ = re.findall(r"```python\n(.*?)```", read("README.md"), re.DOTALL)
     done = subprocess.run(
-        [sys.executable, "-W", "error", "-c", blocking],
+        [sys.executable, "-W", "error", "-c", "".join(blocking)],
         capture_output=True,
         text=True,
         env={"BROKER_URL": str(tmp_path / "broker.db"), "PATH": "/usr/bin:/bin"},
