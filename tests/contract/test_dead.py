@@ -5,24 +5,12 @@ from __future__ import annotations
 import time
 
 import pytest
+from deliveries import counts, leased, receipt_of
 from doors import Door
 from support import PATIENCE_S
 
 import broker
-from broker import Client, Message
-
-
-def leased(client: Client, queue: str, lease_ms: int = 30_000) -> Message:
-    """Pull a message that must be there or come."""
-    message = client.pull(queue, wait_ms=30_000, lease_ms=lease_ms)
-    assert message is not None
-    return message
-
-
-def receipt_of(message: Message) -> str:
-    """Return the receipt of a leased message."""
-    assert message.receipt is not None
-    return message.receipt
+from broker import Client
 
 
 def kill(client: Client, queue: str, body: bytes, reason: str = "no good") -> int:
@@ -30,12 +18,6 @@ def kill(client: Client, queue: str, body: bytes, reason: str = "no good") -> in
     sent = client.send(queue, body, priority=9)
     client.nack(receipt_of(leased(client, queue)), dead=True, reason=reason)
     return sent.id
-
-
-def counts(client: Client, queue: str) -> tuple[int, int, int, int]:
-    """Return how many are ready, delayed, leased, dead."""
-    shown = client.show_queue(queue)
-    return shown.ready, shown.delayed, shown.leased, shown.dead
 
 
 def test_after_its_attempts_a_message_is_dead_and_remembers_why(alice: Client, name: str) -> None:

@@ -3,23 +3,11 @@
 from __future__ import annotations
 
 import pytest
+from deliveries import leased, receipt_of
 from doors import Door
 
 import broker
-from broker import Client, Message
-
-
-def leased(client: Client, queue: str, lease_ms: int = 30_000) -> Message:
-    """Pull a message that must be there."""
-    message = client.pull(queue, wait_ms=30_000, lease_ms=lease_ms)
-    assert message is not None
-    return message
-
-
-def receipt_of(message: Message) -> str:
-    """Return the receipt of a leased message."""
-    assert message.receipt is not None
-    return message.receipt
+from broker import Client
 
 
 @pytest.fixture

@@ -7,16 +7,12 @@ import time
 from datetime import UTC, datetime, timedelta
 
 import pytest
+from deliveries import bodies
 from doors import Door
 from support import PATIENCE_S
 
 import broker
 from broker import Client
-
-
-def bodies(client: Client, queue: str) -> list[bytes]:
-    """Return what is ready, in its order."""
-    return [peeked.body for peeked in client.peek(queue, 100)]
 
 
 def until(condition: object, client: Client, queue: str) -> None:

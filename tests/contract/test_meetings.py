@@ -7,48 +7,17 @@ import time
 from collections.abc import Callable
 
 import pytest
+from deliveries import bodies, counts, leased, receipt_of
 from doors import PASSWORD, Door
-from support import PATIENCE_S
+from support import PATIENCE_S, wait_until
 
 import broker
-from broker import Client, Message
-
-
-def leased(client: Client, queue: str, lease_ms: int = 30_000) -> Message:
-    """Pull a message that must be there or come."""
-    message = client.pull(queue, wait_ms=30_000, lease_ms=lease_ms)
-    assert message is not None
-    return message
-
-
-def receipt_of(message: Message) -> str:
-    """Return the receipt of a leased message."""
-    assert message.receipt is not None
-    return message.receipt
+from broker import Client
 
 
 def kill(client: Client, queue: str) -> None:
     """Let the first message of a queue die."""
     client.nack(receipt_of(leased(client, queue)), dead=True, reason="no good")
-
-
-def counts(client: Client, queue: str) -> tuple[int, int, int, int]:
-    """Return how many are ready, delayed, leased, dead."""
-    shown = client.show_queue(queue)
-    return shown.ready, shown.delayed, shown.leased, shown.dead
-
-
-def bodies(client: Client, queue: str, state: str = "ready") -> list[bytes]:
-    """Return what is in a state, in its order."""
-    return [peeked.body for peeked in client.peek(queue, 100, state=state)]
-
-
-def until(condition: Callable[[], bool]) -> None:
-    """Wait until a condition holds, which looks at the broker."""
-    deadline = time.monotonic() + PATIENCE_S
-    while not condition():
-        assert time.monotonic() < deadline
-        time.sleep(0.005)
 
 
 # --- expiry ----------------------------------------------------------------------
@@ -59,7 +28,7 @@ def test_a_rest_beyond_its_life_is_its_end(alice: Client, name: str) -> None:
     for delay_ms in (None, 1_800_000):
         alice.send(name, b"x", ttl_ms=150)
         alice.nack(receipt_of(leased(alice, name)), delay_ms=delay_ms)
-    until(lambda: counts(alice, name) == (0, 0, 0, 2))
+    wait_until(lambda: counts(alice, name) == (0, 0, 0, 2), "it has come to that")
     assert {dead.reason for dead in alice.list_dead(name)} == {"expired"}
 
 
@@ -93,7 +62,7 @@ def test_without_on_expire_dead_a_dead_letter_queue_gets_no_expired(
     alice.create_queue(morgue)
     alice.create_queue(name, settings={"dead_letter": morgue})
     alice.send(name, b"x", ttl_ms=20)
-    until(lambda: alice.show_queue(name).dropped == 1)
+    wait_until(lambda: alice.show_queue(name).dropped == 1, "it has come to that")
     assert counts(alice, morgue) == (0, 0, 0, 0)
 
 
@@ -114,7 +83,7 @@ def test_a_publication_whose_delay_is_beyond_a_subscriptions_life_expires_there(
     alice.subscribe(name, settings={"ttl": "50ms"})
     bob.subscribe(name)
     alice.publish(name, b"x", delay_ms=300)
-    until(lambda: alice.show_queue(f"{name}@alice").dropped == 1)
+    wait_until(lambda: alice.show_queue(f"{name}@alice").dropped == 1, "it has come to that")
     assert leased(bob, f"{name}@bob").body == b"x"
 
 
@@ -304,7 +273,7 @@ def test_a_key_outlives_its_message(alice: Client, name: str, end: str) -> None:
     if end == "pulled":
         alice.pull(name, no_ack=True)
     elif end == "expired":
-        until(lambda: alice.show_queue(name).dropped == 1)
+        wait_until(lambda: alice.show_queue(name).dropped == 1, "it has come to that")
     elif end == "deleted":
         alice.delete_message(name, sent.id)
     else:
@@ -346,7 +315,7 @@ def test_every_way_back_is_to_the_old_place(alice: Client, name: str) -> None:
     for message, give_back in zip(alice.pull_many(name, 4), ways, strict=True):
         give_back(receipt_of(message))
     assert alice.retry_dead(name) == 1
-    until(lambda: counts(alice, name) == (5, 0, 0, 0))
+    wait_until(lambda: counts(alice, name) == (5, 0, 0, 0), "it has come to that")
     assert bodies(alice, name) == [b"1", b"2", b"3", b"4", b"low"]
 
 
@@ -389,7 +358,7 @@ def test_a_pause_of_pulls_lets_leases_go_on_and_end(alice: Client, name: str) ->
     alice.extend(receipt_of(one))
     alice.ack(receipt_of(one))
     alice.nack(receipt_of(two))
-    until(lambda: counts(alice, name) == (2, 0, 0, 0))
+    wait_until(lambda: counts(alice, name) == (2, 0, 0, 0), "it has come to that")
     assert alice.pull(name) is None
 
 
@@ -502,7 +471,7 @@ def test_a_subscription_with_a_consumer_or_a_lease_does_not_idle(door: Door, nam
     for queue in (f"{name}@bob", f"{name}@bob@leased"):
         boss.set_queue(queue, {"expire_idle": "100ms"})
     alice.subscribe(name, settings={"expire_idle": "100ms"})
-    until(lambda: alice.show_channel(name).subscriptions == 2)
+    wait_until(lambda: alice.show_channel(name).subscriptions == 2, "it has come to that")
     time.sleep(0.25)
     assert alice.show_channel(name).subscriptions == 2
     messages.close()

@@ -6,6 +6,7 @@ import threading
 from collections.abc import Callable
 
 import pytest
+from deliveries import counts, receipt_of
 from doors import Door
 from support import PATIENCE_S
 
@@ -18,18 +19,6 @@ def leased(client: Client, queue: str, count: int = 1) -> list[Message]:
     messages = client.pull_many(queue, count)
     assert len(messages) == count
     return messages
-
-
-def receipt_of(message: Message) -> str:
-    """Return the receipt of a leased message."""
-    assert message.receipt is not None
-    return message.receipt
-
-
-def counts(client: Client, queue: str) -> tuple[int, int, int, int]:
-    """Return how many are ready, delayed, leased, dead."""
-    shown = client.show_queue(queue)
-    return shown.ready, shown.delayed, shown.leased, shown.dead
 
 
 # --- looking ---------------------------------------------------------------------

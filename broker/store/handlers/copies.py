@@ -12,14 +12,13 @@ from ...commands.delivery import DEAD, DELAYED, LEASED, READY, Peeked, Place, Wh
 from ...commands.message import MessageDelete, MessageMove, MessageRelease, MessageShow
 from ...commands.queue import QueuePeek
 from ...commands.request import Principal
-from ...errors import Conflict, Denied, Full, NotFound
+from ...errors import Conflict, Denied, NotFound
 from ...models import DeadDelivery, Delivery, Message
 from ...names import MAX_PRIORITY, MAX_PULL_BYTES, MAX_REPEATED
 from .. import statements as sql
 from ..transaction import QueueRow, Transaction
 from .deliveries import CONNECTION_LEASE, make_due_ready
-from .expiry import expire
-from .limits import check_takes
+from .expiry import check_takes_alive, expire
 from .registry import handles
 from .removal import remove, remove_dead
 from .rights import check_may_pull, check_may_send, check_owns, existing_queue
@@ -268,11 +267,7 @@ def move(tx: Transaction, principal: Principal, command: MessageMove) -> None:
     check_may_send(target)
     if target.id == queue.id:
         raise Conflict(f"message {command.id} is in {queue.name!r} already")
-    try:
-        check_takes(tx, target, copy.size)
-    except Full:
-        expire(tx)
-        check_takes(tx, target, copy.size)
+    check_takes_alive(tx, target, copy.size)
     _leave(tx, queue, copy)
     if copy.state == DEAD:
         tx.run(sql.REVIVE, (tx.now, copy.delivery_id))

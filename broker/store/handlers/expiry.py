@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from ...commands.settings import ON_EXPIRE_DEAD
+from ...errors import Full
 from .. import statements as sql
-from ..transaction import Transaction
+from ..transaction import QueueRow, Transaction
 from .death import Ending, die, drop
+from .limits import check_takes
 from .removal import remove
 
 #: How many one transaction takes away: some 5 ms.
@@ -42,3 +44,12 @@ def expire(tx: Transaction, count: int = EXPIRY_SLICE) -> bool:
         else:
             drop(tx, queue, endings)
     return len(rows) == count
+
+
+def check_takes_alive(tx: Transaction, queue: QueueRow, size: int) -> None:
+    """Refuse what a queue does not take, after what has expired is out of the way."""
+    try:
+        check_takes(tx, queue, size)
+    except Full:
+        expire(tx)
+        check_takes(tx, queue, size)

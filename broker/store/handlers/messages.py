@@ -11,11 +11,11 @@ from ...commands.channel import PUBLISH_ANYONE, ChannelPublish
 from ...commands.queue import QueueSend, QueueSendMany
 from ...commands.request import Principal, Request
 from ...commands.sending import Sent, SentMany
-from ...errors import BrokerError, Denied, Full, Invalid, NotFound
+from ...errors import BrokerError, Denied, Invalid, NotFound
 from .. import statements as sql
 from ..transaction import CounterChanges, QueueRow, Transaction
-from .expiry import expire
-from .limits import check_takes, is_limited, make_room_in_channel
+from .expiry import check_takes_alive, expire
+from .limits import is_limited, make_room_in_channel
 from .registry import all_or_none, handles, handles_batch
 from .rights import check_may_send, existing_queue
 
@@ -47,7 +47,7 @@ class _Intake:
 
     Attributes:
         queue: its row.
-        is_limited: whether each send must look at :func:`check_takes`.
+        is_limited: whether each send must look at :func:`~.limits.check_takes`.
         ready, delayed: how many.
         bytes: of their bodies.
     """
@@ -146,7 +146,7 @@ def send(tx: Transaction, requests: list[Request]) -> list[Any]:
                 if intake.is_limited:
                     _store(tx, messages, deliveries)
                     intake.count(tx)
-                    _check_takes(tx, queue, size)
+                    check_takes_alive(tx, queue, size)
         except BrokerError as refusal:
             outcomes.append(refusal)
             continue
@@ -198,15 +198,6 @@ def _keys_of(tx: Transaction, requests: list[Request]) -> dict[int, list[str]]:
         if command.key is not None and (queue := tx.find_queue(command.queue)) is not None:
             found.setdefault(queue.id, []).append(command.key)
     return found
-
-
-def _check_takes(tx: Transaction, queue: QueueRow, size: int) -> None:
-    """Refuse what a queue does not take, after what has expired is out of the way."""
-    try:
-        check_takes(tx, queue, size)
-    except Full:
-        expire(tx)
-        check_takes(tx, queue, size)
 
 
 @handles(QueueSendMany)
