@@ -317,6 +317,21 @@ def test_keys_left_by_an_earlier_run_are_taken_away_in_time(
     asyncio.run(asyncio.wait_for(main(), 60))
 
 
+def test_what_falls_due_while_no_server_runs_or_after_comes_to_who_waits(tmp_path: Path) -> None:
+    database = tmp_path / "broker.db"
+    with running_server(database), broker.connect(str(database)) as client:
+        client.create_queue("q")
+        client.send("q", b"while down", delay_ms=400)
+        client.send("q", b"after", delay_ms=4000)
+    time.sleep(0.4)
+    with running_server(database), broker.connect(str(database)) as client:
+        for body, delay_ms in ((b"while down", 400), (b"after", 4000)):
+            message = client.pull("q", wait_ms=30_000)
+            assert message is not None
+            assert message.body == body
+            assert time.time_ns() // 1_000_000 >= message.sent_at + delay_ms
+
+
 def test_status_counts(own_server: ServerProcess) -> None:
     url = Path(own_server.socket.removesuffix(".sock"))
     brokerctl("queue", "create", "q", url=url)
