@@ -18,6 +18,13 @@ SOURCES := benchmarks broker cli migrations tests
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
 .PHONY: help setup test demo lint format types architecture migrations wheel bench bench-million bench-oneshot check clean
+# Of each run of `make powercut`.
+STATES ?= 10000
+SOURCES := broker cli migrations tests
+
+.DEFAULT_GOAL := help
+.DELETE_ON_ERROR:
+.PHONY: help setup test demo lint format types architecture migrations wheel bench powercut check clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -75,6 +82,9 @@ bench-million: $(STAMP) ## what a million messages in front cost
 
 bench-oneshot: $(STAMP) ## what a one-shot costs
 	$(BIN)/python -m benchmarks.oneshot
+
+powercut: $(STAMP) ## cut the power in thousands of ways (STATES=10000)
+	BROKER_TEST_STATES=$(STATES) BROKER_TEST_STEPS=400 $(BIN)/python -m pytest -q -s tests/faults/test_power_cut.py
 
 check: test demo lint types architecture migrations wheel ## all of it
 
