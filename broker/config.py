@@ -147,6 +147,26 @@ def default_database() -> str:
     return os.path.join(_folder("XDG_DATA_HOME", ".local/share"), "broker", "broker.db")
 
 
+def make_default_folder(database: str) -> None:
+    """Make the folder of the default database, if it is missing, so that a power cut leaves it.
+
+    Each folder above one that was made is synced: a synced file in a folder whose own
+    name is lost is lost as well.
+    """
+    folder = os.path.dirname(database)
+    above: list[str] = []
+    while not os.path.isdir(folder):
+        folder = os.path.dirname(folder)
+        above.append(folder)
+    os.makedirs(os.path.dirname(database), 0o700, exist_ok=True)
+    for folder in above:
+        descriptor = os.open(folder, os.O_RDONLY | os.O_CLOEXEC)
+        try:
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)
+
+
 def socket_path(database: str) -> str:
     """Return where a server of a database puts its Unix socket.
 

@@ -92,7 +92,7 @@ def _database(url: str | None) -> str:
     if address.kind != "file":
         raise Invalid(f"{address} is no database: give the path of one")
     if address.is_default:
-        os.makedirs(os.path.dirname(address.path), 0o700, exist_ok=True)
+        config.make_default_folder(address.path)
     return address.path
 
 

@@ -11,7 +11,7 @@ import os
 from typing import TYPE_CHECKING, Any
 
 from ..commands.table import syntax_of
-from ..config import Address, max_message_bytes, socket_path
+from ..config import Address, make_default_folder, max_message_bytes, socket_path
 from ..errors import Unavailable
 from ..store.owner import SERVER, Owner, lock_path, read_owner
 from .sockets import ConnectionRefused, SocketTransport, with_key
@@ -85,7 +85,7 @@ class LocalTransport:
 
         if self._embedded is None:
             if self._address.is_default and syntax_of(type(command)).creates:
-                os.makedirs(os.path.dirname(self._address.path), 0o700, exist_ok=True)
+                make_default_folder(self._address.path)
             self._embedded = EmbeddedBroker(
                 self._address.path,
                 act_as=self._act_as,

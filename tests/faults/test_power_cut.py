@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import random
+import signal
 import socket
 import sqlite3
 import subprocess
@@ -20,7 +21,7 @@ from faults.disk import Answer, Event, Sync
 from faults.rebuilding import Lost, cut_all, holds
 from faults.tracing import events, recording
 from faults.workload import Fingerprint, Step, fingerprints, steps, windows
-from support import environment, running_server
+from support import ServerProcess, environment, running_server
 from wire import Wire
 
 from broker.commands.grammar import words_of
@@ -193,6 +194,36 @@ def test_a_sync_left_out_is_found(
     check = holds("broker.db", model, lambda answered: 1)
     with pytest.raises(Lost):
         cut_all(root, without, scratch, check, seed=seed, states=STATES)
+
+
+@pytest.mark.parametrize("command", ["queue create", "serve"])
+def test_a_folder_made_for_the_database_survives_with_it(
+    root: Path, scratch: Path, needs_program: Callable[[str], str], command: str
+) -> None:
+    trace = root.parent / "trace"
+    prefix = recording(needs_program("strace"), trace)
+    words = {"queue create": ["queue", "create", "jobs"], "serve": ["serve", "--no-listen"]}
+    with subprocess.Popen(
+        [*prefix, sys.executable, "-m", "broker.cli", *words[command]],
+        env=environment(XDG_DATA_HOME=str(root / "data")), stdout=subprocess.PIPE,
+    ) as process:  # fmt: skip
+        assert process.stdout is not None
+        assert process.stdout.readline()
+        if command == "serve":
+            os.kill(ServerProcess(process, [], process.stdout).pid, signal.SIGTERM)
+        process.wait(60)
+
+    def answered(path: str, written: bytes) -> int | None:
+        return 1 if path.startswith("pipe:") and written.startswith((b"jobs", b"list")) else None
+
+    def check(folder: Path, answered: int) -> None:
+        path = folder / "data" / "broker" / "broker.db"
+        if answered and not path.exists():
+            raise Lost("the database is gone with its folder")
+
+    happened = list(events(trace, root, answered))
+    assert sum(isinstance(event, Answer) for event in happened) == 1
+    cut_all(root, happened, scratch, check, seed=0, states=50)
 
 
 def test_an_upgrade_survives_any_power_cut(
