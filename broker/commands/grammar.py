@@ -15,7 +15,7 @@ from functools import lru_cache, partial
 from typing import Any, Final, NamedTuple
 
 from .. import names
-from ..errors import Invalid
+from ..errors import Invalid, TooBig
 from .delivery import STATES
 
 #: Names of one kind that need not be checked again: 400 bytes each at most.
@@ -401,11 +401,16 @@ def words_of(syntax: Syntax, command: Any) -> list[bytes]:
     return words
 
 
+#: Twice the longest there is, and more than any misspelling of it.
+_LONGEST_GUESSED: Final = 64
+
+
 def nearest(word: str, known: Sequence[str]) -> str:
     """Return ``; did you mean X?`` or what there is, to end an error text with."""
     from difflib import get_close_matches
 
-    close = get_close_matches(word, known, n=1)
+    # Not of what nobody has meant: a table of all its characters is made.
+    close = get_close_matches(word, known, n=1) if len(word) <= _LONGEST_GUESSED else []
     if close:
         return f"; did you mean {close[0]}?"
     return f"; known: {' '.join(known)}" if known else ""
@@ -434,9 +439,16 @@ def _write_integer(value: int) -> bytes:
     return b"%d" % value
 
 
+#: The largest headers, with each byte escaped (``\\u0000``), and white space between them.
+#: What is longer is not read at all: JSON's smallest objects hold twenty times their length.
+_MAX_HEADERS_JSON: Final = 8 * names.MAX_HEADER_BYTES
+
+
 def _read_headers(word: bytes) -> Mapping[str, str]:
     import json
 
+    if len(word) > _MAX_HEADERS_JSON:
+        raise TooBig(f"headers of {len(word)} bytes of JSON, the limit is {_MAX_HEADERS_JSON}")
     try:
         headers = json.loads(word)
     except (ValueError, RecursionError):
