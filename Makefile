@@ -20,11 +20,16 @@ SOURCES := benchmarks broker cli migrations tests
 .PHONY: help setup test demo lint format types architecture migrations wheel bench bench-million bench-oneshot check clean
 # Of each run of `make powercut`.
 STATES ?= 10000
+# What `make powercut` rebuilds in each of its runs, and how long `make fuzz` takes.
+STATES ?= 6000
+MINUTES ?= 10
+# A test that takes long by design is not shown as hanging.
+LONG := -o faulthandler_timeout=0
 SOURCES := broker cli migrations tests
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help setup test demo lint format types architecture migrations wheel bench powercut check clean
+.PHONY: help setup test demo lint format types architecture migrations wheel bench powercut fuzz check clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -83,8 +88,11 @@ bench-million: $(STAMP) ## what a million messages in front cost
 bench-oneshot: $(STAMP) ## what a one-shot costs
 	$(BIN)/python -m benchmarks.oneshot
 
-powercut: $(STAMP) ## cut the power in thousands of ways (STATES=10000)
-	BROKER_TEST_STATES=$(STATES) BROKER_TEST_STEPS=400 $(BIN)/python -m pytest -q -s tests/faults/test_power_cut.py
+powercut: $(STAMP) ## cut the power in thousands of ways (STATES=6000)
+	BROKER_TEST_STATES=$(STATES) BROKER_TEST_STEPS=400 $(BIN)/python -m pytest -q -s $(LONG) tests/faults/test_power_cut.py
+
+fuzz: $(STAMP) ## look for words and bytes that break something (MINUTES=10)
+	$(BIN)/python tests/fuzz $(MINUTES)
 
 check: test demo lint types architecture migrations wheel ## all of it
 

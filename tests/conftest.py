@@ -13,6 +13,14 @@ from hypothesis import settings
 # than about the code. `ci` looks longer and prints how to repeat a failure.
 settings.register_profile("dev", deadline=None)
 settings.register_profile("ci", deadline=None, max_examples=200, print_blob=True)
+# `fuzz` is for `make fuzz`: longer, and from another place each time.
+settings.register_profile(
+    "fuzz",
+    deadline=None,
+    max_examples=int(os.environ.get("BROKER_TEST_EXAMPLES", "3000")),
+    print_blob=True,
+    database=None,
+)
 settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "dev"))
 
 # Before any event loop exists, and inherited by the programs tests start: a
