@@ -21,7 +21,10 @@ SOURCES := benchmarks broker cli migrations tests
 # Of each run of `make powercut`.
 STATES ?= 10000
 # What `make powercut` rebuilds in each of its runs, and how long `make fuzz` takes.
+# What `make powercut` rebuilds in each of its runs, at how many places of a run
+# `make faults` strikes, and how long `make fuzz` takes.
 STATES ?= 6000
+PLACES ?= 40
 MINUTES ?= 10
 # A test that takes long by design is not shown as hanging.
 LONG := -o faulthandler_timeout=0
@@ -29,7 +32,7 @@ SOURCES := broker cli migrations tests
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help setup test demo lint format types architecture migrations wheel bench powercut fuzz check clean
+.PHONY: help setup test demo lint format types architecture migrations wheel bench powercut faults fuzz check clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -90,6 +93,9 @@ bench-oneshot: $(STAMP) ## what a one-shot costs
 
 powercut: $(STAMP) ## cut the power in thousands of ways (STATES=6000)
 	BROKER_TEST_STATES=$(STATES) BROKER_TEST_STEPS=400 $(BIN)/python -m pytest -q -s $(LONG) tests/faults/test_power_cut.py
+
+faults: $(STAMP) ## let writes and syncs fail at many places (PLACES=40, 0: all)
+	BROKER_TEST_PLACES=$(PLACES) $(BIN)/python -m pytest -q -s $(LONG) tests/faults/test_failing_disk.py
 
 fuzz: $(STAMP) ## look for words and bytes that break something (MINUTES=10)
 	$(BIN)/python tests/fuzz $(MINUTES)

@@ -95,6 +95,8 @@ class Broker:
         self._clean_up: tuple[int, asyncio.TimerHandle] | None = None
         # Who has a delivery leased for as long as its connection lives.
         self._consumers: dict[int, Consumer] = {}
+        # Who awaits a transaction of its own, to be told if there will be none.
+        self._calls: set[asyncio.Future[Any]] = set()
         self._failed = False
         self._closing = False
         #: How many clients there are and where they come in; set by the server.
@@ -151,6 +153,8 @@ class Broker:
 
         Raises:
             BrokerError: what it raised; its transaction is rolled back.
+            Unavailable: the server stops, or the database failed, and whether it was
+                done is not known.
         """
         future: asyncio.Future[_Result] = self._loop.create_future()
 
@@ -164,6 +168,8 @@ class Broker:
 
         if self._closing or self._failed:
             raise Unavailable("the server is stopping")
+        self._calls.add(future)
+        future.add_done_callback(self._calls.discard)
         self._writer.do(
             Job(
                 work,
@@ -206,6 +212,9 @@ class Broker:
     def _fail(self, error: BaseException) -> None:
         self._failed = True
         self._on_failure(error)
+        for future in list(self._calls):
+            if not future.done():
+                future.set_exception(Unavailable(f"the database failed: {error}"))
 
     def _deliver(self, committed: Committed) -> None:
         """Answer a batch, then wake who waits for what it has made ready."""

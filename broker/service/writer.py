@@ -135,9 +135,11 @@ class Writer:
             source.queue.clear()
 
     def do(self, job: Job) -> None:
-        """Have a job done between two batches."""
+        """Have a job done between two batches; after a failure, of which ``fail`` tells, never."""
         with self._condition:
-            if self._closing or self._failed:
+            if self._failed:
+                return
+            if self._closing:
                 raise AssertionError("the writer has ended")
             self._jobs.append(job)
             self._condition.notify()

@@ -1,7 +1,8 @@
 """Run by tests as a program: does the steps of a workload embedded, and says how far it is.
 
 ``embedded.py DATABASE MARKS SEED COUNT PAGES`` writes a line to the file MARKS once a
-step has been answered: its number from 1, and what it was told.
+step has been answered: its number from 1, and what it was told, ``UNKNOWN`` where
+that it is not known was all.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ from faults.workload import MAX_MESSAGE_BYTES, receipts_in, steps
 from broker.errors import BrokerError
 from broker.service.embedded import EmbeddedBroker
 from broker.store import dialect
+from broker.store.dialect import StoreFailure
 
 
 def main(database: str, marks: str, seed: int, count: int, pages: int) -> None:
@@ -32,7 +34,8 @@ def main(database: str, marks: str, seed: int, count: int, pages: int) -> None:
             try:
                 held.extend(receipts_in(broker.execute(command)))
             except BrokerError as refusal:
-                told = refusal.code
+                is_unknown = isinstance(refusal.__cause__, StoreFailure)
+                told = "UNKNOWN" if is_unknown else refusal.code
         os.write(descriptor, f"{number} {told}\n".encode())
     broker.close()
     os.write(descriptor, b"closed\n")

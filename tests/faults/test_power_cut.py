@@ -13,12 +13,12 @@ import tempfile
 from collections import deque
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
 
 import alembic.command
 import pytest
 from faults.disk import Answer, Event, Sync
 from faults.rebuilding import Lost, cut_all, holds
+from faults.serving import checkpointing, receipts_of
 from faults.tracing import events, recording
 from faults.workload import Fingerprint, Step, fingerprints, steps, windows
 from support import ServerProcess, environment, running_server
@@ -84,14 +84,12 @@ def run_embedded(strace: str, root: Path, seed: int) -> list[Event]:
 def run_server(strace: str, root: Path, run: list[list[Step]]) -> list[Event]:
     """Run a workload on a server's socket, and return what the server did to its folder."""
     trace = root.parent / "trace"
-    # Read by Python at the server's start: a setting it would be of no use to offer.
-    (root.parent / "sitecustomize.py").write_text(
-        f"from broker.store import dialect\ndialect.CHECKPOINT_PAGES = {PAGES}\n"
-    )
     #: After how many replies how many steps were done: those that have no command are, too.
     steps_done = [0]
     with running_server(
-        root / "broker.db", prefix=recording(strace, trace), PYTHONPATH=str(root.parent)
+        root / "broker.db",
+        prefix=recording(strace, trace),
+        PYTHONPATH=checkpointing(root.parent, PAGES),
     ) as server:
         connection = socket.socket(socket.AF_UNIX)
         connection.settimeout(60)
@@ -111,19 +109,12 @@ def run_server(strace: str, root: Path, run: list[list[Step]]) -> list[Event]:
                 steps_done.append(number)
                 sent += 1
             for _ in range(sent):
-                held.extend(receipts_of(wire.read()))
+                reply = wire.read()
+                assert not isinstance(reply, BrokerError), reply
+                held.extend(receipts_of(reply))
         wire.close()
         assert server.stop() == 0
     return list(events(trace, root, replies_counted(steps_done)))
-
-
-def receipts_of(reply: Any) -> list[str]:
-    """Return the receipts in a reply of RESP2."""
-    assert not isinstance(reply, BrokerError), reply
-    if not isinstance(reply, list):
-        return []
-    records = [part for part in reply if isinstance(part, list) and b"receipt" in part]
-    return [record[record.index(b"receipt") + 1].decode() for record in records]
 
 
 def replies_counted(steps_done: list[int]) -> Callable[[str, bytes], int | None]:

@@ -27,6 +27,7 @@ from broker.commands.queue import (
     QueueSend,
     QueueSendMany,
 )
+from broker.commands.request import Principal
 from broker.service.accounts import login_name
 from broker.store.handlers import users
 from broker.store.transaction import Limits
@@ -135,10 +136,7 @@ def fingerprints(folder: Path, run: Sequence[Sequence[Step]]) -> list[Fingerprin
 
     A receipt can be used from the window on that follows its pull's.
     """
-    store = Store(folder / "model.db")
-    store.database.limits = Limits(MAX_MESSAGE_BYTES)
-    with store.database.transaction(store.now) as tx:
-        me = users.principal_of_uid(tx, os.geteuid(), login_name(os.geteuid()))
+    store, me = _store_of_mine(folder / "model.db")
     held: deque[str] = deque()
     found = [fingerprint(store)]
     try:
@@ -153,6 +151,46 @@ def fingerprints(folder: Path, run: Sequence[Sequence[Step]]) -> list[Fingerprin
     finally:
         store.database.close()
     return found
+
+
+def replayed(
+    folder: Path, run: Sequence[Step], told: Sequence[str], *, unknown_is_stored: bool
+) -> Fingerprint:
+    """Return what a store holds after those steps of a run that were told OK.
+
+    Args:
+        folder: for the store.
+        run: the steps, each of which was tried.
+        told: what each was told: ``OK``, ``UNKNOWN``, or the code of a refusal.
+        unknown_is_stored: whether the first of unknown outcome was done.
+    """
+    path = folder / "replayed.db"
+    store, me = _store_of_mine(path)
+    held: deque[str] = deque()
+    unknown = 0
+    try:
+        for step, answer in zip(run, told, strict=False):
+            command = step.command_with(held)
+            unknown += answer == "UNKNOWN"
+            is_first_unknown = answer == "UNKNOWN" and unknown == 1
+            if command is None or not (answer == "OK" or (is_first_unknown and unknown_is_stored)):
+                continue
+            receipts = receipts_in(store.run(command, me))
+            if answer == "OK":
+                held.extend(receipts)
+        return fingerprint(store)
+    finally:
+        store.database.close()
+        for left in folder.glob(f"{path.name}*"):
+            left.unlink()
+
+
+def _store_of_mine(path: Path) -> tuple[Store, Principal]:
+    """Return a new store, and the principal that an embedded client of this user is."""
+    store = Store(path)
+    store.database.limits = Limits(MAX_MESSAGE_BYTES)
+    with store.database.transaction(store.now) as tx:
+        return store, users.principal_of_uid(tx, os.geteuid(), login_name(os.geteuid()))
 
 
 def fingerprint(store: Store) -> Fingerprint:
