@@ -15,7 +15,7 @@ from pathlib import Path
 
 FOLDER = Path(__file__).parent
 #: Of one test in one round.
-EXAMPLES = "2000"
+EXAMPLES = "500"
 _COUNTED = re.compile(r"(\d+) passing, (\d+) failing, and (\d+) invalid|(\d+) passing examples")
 
 

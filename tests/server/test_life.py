@@ -6,7 +6,6 @@ import asyncio
 import json
 import os
 import signal
-import socket
 import stat
 import subprocess
 import sys
@@ -372,40 +371,6 @@ def test_syncs_come_before_replies(
             replies += 1
             assert synced >= replies, "a reply left before its sync"
     assert replies == 5
-
-
-def test_after_a_failed_sync_nobody_is_told_ok(
-    tmp_path: Path, needs_program: Callable[[str], str]
-) -> None:
-    strace = needs_program("strace")
-    database = tmp_path / "broker.db"
-    with broker.connect(str(database)) as client:
-        client.create_queue("q")
-    with running_server(
-        database,
-        prefix=(strace, "-f", "-o", "/dev/null", "-e", "trace=fdatasync,fsync",
-                "-e", "inject=fdatasync,fsync:error=EIO:when=20+"),
-    ) as server:  # fmt: skip
-        connection = socket.socket(socket.AF_UNIX)
-        connection.settimeout(30)
-        connection.connect(server.socket)
-        wire = Wire(connection)
-        answered: list[int] = []
-        try:
-            while len(answered) < 1000:
-                reply = wire.call("QUEUE", "SEND", "q", f"{len(answered)}")
-                assert isinstance(reply, int)
-                answered.append(reply)
-        except (EOFError, ConnectionResetError, BrokenPipeError):
-            wire.close()
-        assert 0 < len(answered) < 1000
-        assert server.process.wait(30) != 0
-        assert "the database failed" in server.log
-    with broker.connect(str(database)) as client:
-        left = [m.body for m in client.pull_many("q", 1000)]
-    # All that was answered, and at most the one whose outcome nobody was told.
-    assert left[: len(answered)] == [b"%d" % n for n in range(len(answered))]
-    assert len(left) <= len(answered) + 1
 
 
 def test_a_disk_that_fills_refuses_sends_while_the_rest_goes_on(tmp_path: Path, dial: Dial) -> None:
