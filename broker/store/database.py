@@ -120,7 +120,7 @@ class Database:
     def errors(self) -> Iterator[None]:
         """Translate the driver's errors, and let go of the file after a failure."""
         try:
-            with translated(self.path):
+            with translated(self.path, is_open=self.is_open):
                 yield
         except StoreFailure:
             self.abandon()

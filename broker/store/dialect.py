@@ -135,8 +135,12 @@ def check_is_ours(tables: Collection[str]) -> None:
 
 
 @contextmanager
-def translated(path: str) -> Iterator[None]:
+def translated(path: str, *, is_open: bool = False) -> Iterator[None]:
     """Translate the driver's errors into the broker's; the only place where that is done.
+
+    Args:
+        path: of the database.
+        is_open: whether it was open already, so that something may have been written.
 
     Raises:
         BrokerError, StoreFailure: what an error of the database means.
@@ -146,13 +150,15 @@ def translated(path: str) -> Iterator[None]:
     except (BrokerError, StoreFailure):
         raise
     except (sqlite3.Error, DBAPIError) as error:
-        meaning = translate(path, error)
+        meaning = translate(path, error, is_open=is_open)
         if meaning is None:
             raise
         raise meaning from error
 
 
-def translate(path: str, error: Exception) -> BrokerError | StoreFailure | None:
+def translate(
+    path: str, error: Exception, *, is_open: bool = False
+) -> BrokerError | StoreFailure | None:
     """Return what a driver's error means, or None if it is no error of the database.
 
     A :class:`StoreFailure` is returned for I/O errors and a damaged file.
@@ -161,6 +167,8 @@ def translate(path: str, error: Exception) -> BrokerError | StoreFailure | None:
     if not isinstance(original, sqlite3.Error):
         return None
     code = getattr(original, "sqlite_errorcode", None)
+    if code in _OF_THE_INDEX and not is_open:
+        return _no_index(path, original)
     primary = code & 0xFF if isinstance(code, int) else None
     meaning = _MEANINGS.get(primary) if primary is not None else None
     return meaning(path, original) if meaning else None
@@ -190,17 +198,19 @@ def _busy(path: str, error: sqlite3.Error) -> BrokerError:
     return Unavailable(f"another program holds a lock on {path}")
 
 
-#: The index of the log could not be made: it is what a connection does first,
-#: so nothing was written; on a full disk it has no room.
-_AT_OPENING = frozenset(
+#: The index of the log could not be made or grown. As a database is opened nothing
+#: was written; at a commit it comes last, when all is in the log and synced.
+_OF_THE_INDEX = frozenset(
     [sqlite3.SQLITE_IOERR_SHMOPEN, sqlite3.SQLITE_IOERR_SHMSIZE, sqlite3.SQLITE_IOERR_SHMMAP]
 )
 
 
-def _failure(path: str, error: sqlite3.Error) -> BrokerError | StoreFailure:
-    if error.sqlite_errorcode in _AT_OPENING:
-        disk = os.statvfs(os.path.dirname(path) or ".")
-        return _full(path, error) if disk.f_bavail == 0 else _cannot_open(path, error)
+def _no_index(path: str, error: sqlite3.Error) -> BrokerError:
+    disk = os.statvfs(os.path.dirname(path) or ".")
+    return _full(path, error) if disk.f_bavail == 0 else _cannot_open(path, error)
+
+
+def _failure(path: str, error: sqlite3.Error) -> StoreFailure:
     return StoreFailure(f"{path}: {error}")
 
 

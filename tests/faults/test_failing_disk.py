@@ -312,3 +312,46 @@ def test_a_server_that_cannot_write_does_not_start(
     assert "the database failed" in done.stderr.decode().splitlines()[-1]
     with broker.connect(str(database)) as client:
         client.create_queue("jobs")
+
+
+#: A send of more pages than the first part of the log's index has room for, and a crash:
+#: before the broker has let go of the file, or after.
+LARGE_SEND = """
+import os, sys
+from broker.commands.queue import QueueCreate, QueueSend
+from broker.errors import BrokerError
+from broker.service.embedded import EmbeddedBroker
+from broker.store.database import Database
+embedded = EmbeddedBroker(sys.argv[1], act_as=None, timeout_s=5, max_message_bytes=1 << 26)
+embedded.execute(QueueCreate("jobs"))
+if sys.argv[2] == "before":
+    Database.abandon = lambda self: os._exit(0)
+try:
+    embedded.execute(QueueSend("jobs", bytes(20_000_000)))
+except BrokerError as refusal:
+    print(refusal.message, flush=True)
+os._exit(0)
+"""
+
+
+@pytest.mark.parametrize("crash", ["before", "after"])
+def test_a_commit_that_the_index_of_the_log_has_no_room_for_is_unknown(
+    database: Path, tmp_path: Path, needs_program: Callable[[str], str], crash: str
+) -> None:
+    """It is in the log by then, synced, so it may be there after a crash."""
+    trace = tmp_path / "trace"
+    index = Path(f"{database}-shm")
+    # The first 32 KiB, a page at a time, are made as the database is opened.
+    prefix = failing(needs_program("strace"), "pwrite64", "ENOSPC", "9+", (index,), trace)
+    done = subprocess.run(
+        [*prefix, sys.executable, "-c", LARGE_SEND, str(database), crash],
+        env=environment(), capture_output=True, text=True, timeout=120,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    assert count(trace, "(INJECTED)")
+    with broker.connect(str(database)) as client:
+        ready = client.show_queue("jobs").ready
+    if crash == "before":
+        assert (ready, done.stdout) == (1, "")
+    else:
+        assert "whether this was stored is not known" in done.stdout
