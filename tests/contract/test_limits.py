@@ -125,6 +125,29 @@ def test_expired_messages_may_die_instead(alice: Client, name: str) -> None:
     assert bodies(alice, name) == [b"x"]
 
 
+@pytest.mark.parametrize("ending", ["by itself", "nack"])
+def test_what_outlives_its_life_in_a_lease_goes_by_itself_after_it(
+    door: Door, name: str, ending: str
+) -> None:
+    """Somebody waits for the dead, and nobody asks for anything else."""
+    alice, bob = door.client("alice"), door.client("bob")
+    morgue = f"{name}.morgue"
+    alice.create_queue(morgue)
+    alice.create_queue(name, settings={"ttl": "50ms", "on_expire": "dead", "dead_letter": morgue})
+    alice.send(name, b"old")
+    message = alice.pull(name, lease_ms=200 if ending == "by itself" else 60_000)
+    assert message is not None
+    assert message.receipt is not None
+    if ending == "nack":
+        time.sleep(0.4)  # its life is over, and what looks for that has looked
+        alice.nack(message.receipt)
+    died = bob.pull(morgue, wait_ms=20_000)
+    assert died is not None
+    assert died.body == b"old"
+    assert died.died is not None
+    assert died.died["reason"] == "expired"
+
+
 def test_expired_messages_may_go_to_a_dead_letter_queue(door: Door, name: str) -> None:
     alice = door.client()
     morgue = f"{name}.dead"

@@ -18,7 +18,7 @@ from ...names import MAX_PRIORITY, MAX_PULL_BYTES, MAX_REPEATED
 from .. import statements as sql
 from ..transaction import QueueRow, Transaction
 from .deliveries import CONNECTION_LEASE, make_due_ready
-from .expiry import check_takes_alive, expire
+from .expiry import check_takes_alive, expire, note_next_expiry
 from .registry import handles
 from .removal import remove, remove_dead
 from .rights import check_may_pull, check_may_send, check_owns, existing_queue
@@ -252,6 +252,7 @@ def release(tx: Transaction, principal: Principal, command: MessageRelease) -> N
         tx.ended.add(copy.delivery_id)
     uncounted = int(copy.state == LEASED)
     tx.run(sql.RELEASE, (uncounted, tx.now, None, copy.failures, copy.delivery_id))
+    note_next_expiry(tx)
     counters = tx.counters(queue.id)
     setattr(counters, copy.state, getattr(counters, copy.state) - 1)
     counters.ready += 1
@@ -275,6 +276,7 @@ def move(tx: Transaction, principal: Principal, command: MessageMove) -> None:
         copy = existing_copy(tx, queue, command.id)
     moved = (target.id, tx.now, copy.expires_at, copy.failures, copy.died, copy.delivery_id)
     tx.run(sql.MOVE, moved)
+    note_next_expiry(tx)
     counters = tx.counters(target.id)
     counters.ready += 1
     counters.bytes += copy.size

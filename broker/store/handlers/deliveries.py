@@ -19,6 +19,7 @@ from ...errors import BrokerError, NotFound, Stale
 from .. import statements as sql
 from ..transaction import QueueRow, Transaction
 from .death import Ending, add_failure, die
+from .expiry import note_next_expiry
 from .registry import all_or_none, handles_batch
 from .removal import remove
 from .rights import check_may_pull, existing_queue
@@ -218,8 +219,11 @@ def end_connection_leases(tx: Transaction, queue: QueueRow) -> bool:
         Whether there may be more.
     """
     rows = tx.all(sql.FIND_CONNECTION_LEASES, (queue.id, CONNECTION_LEASE, DUE_SLICE))
+    if not rows:
+        return False
     now = tx.now
     tx.run_many(sql.RELEASE, [(1, now, None, failures, id_) for id_, failures in rows])
+    note_next_expiry(tx)
     counters = tx.counters(queue.id)
     counters.leased -= len(rows)
     counters.ready += len(rows)
@@ -252,6 +256,7 @@ def _end_leases(tx: Transaction, queue: QueueRow) -> None:
         else:
             released.append((failed, delivery_id))
     tx.run_many(sql.END_LEASE, released)
+    note_next_expiry(tx)
     counters = tx.counters(queue.id)
     counters.leased -= len(due)
     counters.ready += len(released)
@@ -343,7 +348,9 @@ def nack(tx: Transaction, requests: list[Request]) -> list[Any]:
             tx.falls_due(queue.name, until)
 
     outcomes = _for_each_receipt(tx, requests, settle)
-    tx.run_many(sql.RELEASE, released)
+    if released:
+        tx.run_many(sql.RELEASE, released)
+        note_next_expiry(tx)
     for queue, endings in groupby(ended, key=itemgetter(0)):
         die(tx, queue, [ending for _, ending in endings])
     return outcomes

@@ -15,6 +15,15 @@ EXPIRY_SLICE = 500
 EXPIRED = "expired"
 
 
+def note_next_expiry(tx: Transaction) -> None:
+    """Let the caller know when the next of what is ready or delayed expires.
+
+    For whoever ends leases: one whose life was over during its lease is taken away
+    only then, and the time that was noted as it was sent has passed.
+    """
+    tx.to_clean_up(tx.one(sql.NEXT_EXPIRY, ())[0])
+
+
 def expire(tx: Transaction, count: int = EXPIRY_SLICE) -> bool:
     """Take away at most ``count`` expired deliveries, ready or delayed, of whatever queue.
 

@@ -10,7 +10,7 @@ from ...models import Removal
 from .. import statements as sql
 from ..transaction import Transaction
 from .channels import end_idle_subscriptions
-from .expiry import expire
+from .expiry import expire, note_next_expiry
 from .messages import KEY_CLEAN_UP_DELAY_MS
 from .removal import remove, remove_dead
 
@@ -58,5 +58,5 @@ def note_next_clean_up(tx: Transaction) -> None:
     key_expires_at = tx.one(sql.NEXT_KEY_EXPIRY, ())[0]
     if key_expires_at is not None:
         tx.to_clean_up(key_expires_at + KEY_CLEAN_UP_DELAY_MS)
-    tx.to_clean_up(tx.one(sql.NEXT_EXPIRY, ())[0])
+    note_next_expiry(tx)
     tx.to_clean_up(tx.one(sql.NEXT_IDLE, ())[0])
