@@ -68,53 +68,62 @@ class Store:
 
     def check(self) -> None:
         """Hold the counters to the rows, and look for orphans."""
-        counted = self.rows(
-            "SELECT q.name, q.ready, q.delayed, q.leased, q.dead, q.bytes,"
-            " (SELECT count(*) FROM broker_deliveries d WHERE d.queue_id = q.id"
-            "   AND due_at IS NULL),"
-            " (SELECT count(*) FROM broker_deliveries d WHERE d.queue_id = q.id"
-            "   AND due_at IS NOT NULL AND leased_by IS NULL),"
-            " (SELECT count(*) FROM broker_deliveries d WHERE d.queue_id = q.id"
-            "   AND leased_by IS NOT NULL),"
-            " (SELECT count(*) FROM broker_dead_deliveries d WHERE d.queue_id = q.id),"
-            " (SELECT coalesce(sum(size), 0) FROM broker_deliveries d WHERE d.queue_id = q.id)"
-            " + (SELECT coalesce(sum(size), 0) FROM broker_dead_deliveries d"
-            "   WHERE d.queue_id = q.id)"
-            " FROM broker_queues q"
-        )
-        for name, ready, delayed, leased, dead, size, *real in counted:
-            assert [ready, delayed, leased, dead, size] == real, name
-        every = (
-            "(SELECT id, queue_id, message_id FROM broker_deliveries UNION ALL"
-            " SELECT id, queue_id, message_id FROM broker_dead_deliveries)"
-        )
-        assert not self.rows(
-            f"SELECT id FROM {every} WHERE message_id NOT IN (SELECT id FROM broker_messages)"
-        )
-        assert not self.rows(
-            f"SELECT id FROM broker_messages WHERE id NOT IN (SELECT message_id FROM {every})"
-        )
-        assert not self.rows(f"SELECT id FROM {every} GROUP BY id HAVING count(*) > 1")
-        assert not self.rows(
-            f"SELECT id FROM {every} WHERE queue_id NOT IN (SELECT id FROM broker_queues)"
-            " AND queue_id NOT IN (SELECT queue_id FROM broker_removals)"
-        )
-        assert not self.rows(
-            "SELECT * FROM broker_publications p WHERE remaining !="
-            f" (SELECT count(*) FROM {every} d WHERE d.message_id = p.message_id)"
-        )
-        assert not self.rows(
-            "SELECT * FROM broker_queues WHERE is_limited IS NOT (max_messages > 0 OR"
-            " max_bytes > 0 OR ttl > 0 OR sends_paused)"
-        )
-        assert not self.rows(
-            "SELECT id FROM broker_deliveries WHERE due_at IS NULL AND ready_at IS NULL"
-        )
-        assert not self.rows(
-            "SELECT * FROM broker_channels c WHERE subscriptions != (SELECT count(*) FROM"
-            " broker_subscriptions s WHERE s.channel_id = c.id)"
-        )
-        assert not self.rows("PRAGMA foreign_key_check")
+        assert wrong_in(self.rows) == []
+
+
+def wrong_in(rows: Callable[[str], list[tuple[Any, ...]]]) -> list[str]:
+    """Return what does not fit together in a database: counters and rows, orphans.
+
+    Args:
+        rows: returns what a query finds.
+    """
+    wrong = []
+    counted = rows(
+        "SELECT q.name, q.ready, q.delayed, q.leased, q.dead, q.bytes,"
+        " (SELECT count(*) FROM broker_deliveries d WHERE d.queue_id = q.id"
+        "   AND due_at IS NULL),"
+        " (SELECT count(*) FROM broker_deliveries d WHERE d.queue_id = q.id"
+        "   AND due_at IS NOT NULL AND leased_by IS NULL),"
+        " (SELECT count(*) FROM broker_deliveries d WHERE d.queue_id = q.id"
+        "   AND leased_by IS NOT NULL),"
+        " (SELECT count(*) FROM broker_dead_deliveries d WHERE d.queue_id = q.id),"
+        " (SELECT coalesce(sum(size), 0) FROM broker_deliveries d WHERE d.queue_id = q.id)"
+        " + (SELECT coalesce(sum(size), 0) FROM broker_dead_deliveries d"
+        "   WHERE d.queue_id = q.id)"
+        " FROM broker_queues q"
+    )
+    for name, *counters in counted:
+        said, real = counters[:5], counters[5:]
+        if said != real:
+            wrong.append(f"{name} counts {said} (ready, delayed, leased, dead, bytes), has {real}")
+    every = (
+        "(SELECT id, queue_id, message_id FROM broker_deliveries UNION ALL"
+        " SELECT id, queue_id, message_id FROM broker_dead_deliveries)"
+    )
+    for what, query in {
+        "deliveries without a message": f"SELECT id FROM {every}"
+        " WHERE message_id NOT IN (SELECT id FROM broker_messages)",
+        "messages without a delivery": "SELECT id FROM broker_messages"
+        f" WHERE id NOT IN (SELECT message_id FROM {every})",
+        "deliveries that are there twice": f"SELECT id FROM {every}"
+        " GROUP BY id HAVING count(*) > 1",
+        "deliveries without a queue": f"SELECT id FROM {every}"
+        " WHERE queue_id NOT IN (SELECT id FROM broker_queues)"
+        " AND queue_id NOT IN (SELECT queue_id FROM broker_removals)",
+        "publications that miscount": "SELECT * FROM broker_publications p WHERE remaining !="
+        f" (SELECT count(*) FROM {every} d WHERE d.message_id = p.message_id)",
+        "queues whose limits are not noted": "SELECT name FROM broker_queues"
+        " WHERE is_limited IS NOT (max_messages > 0 OR max_bytes > 0 OR ttl > 0 OR sends_paused)",
+        "ready ones without a time": "SELECT id FROM broker_deliveries"
+        " WHERE due_at IS NULL AND ready_at IS NULL",
+        "channels that miscount": "SELECT name FROM broker_channels c WHERE subscriptions !="
+        " (SELECT count(*) FROM broker_subscriptions s WHERE s.channel_id = c.id)",
+        "broken foreign keys": "PRAGMA foreign_key_check",
+    }.items():
+        found = rows(query)
+        if found:
+            wrong.append(f"{what}: {found[:10]}")
+    return wrong
 
 
 def schema_of(path: Path) -> dict[str, str]:
