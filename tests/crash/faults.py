@@ -53,7 +53,8 @@ def reply_before_commit() -> None:
 
     from broker.store import dialect
 
-    begin, commit = dialect._begin, DefaultDialect.do_commit
+    begin: Any = dialect._begin
+    commit: Any = DefaultDialect.do_commit
     last = time.monotonic()
 
     def begin_or_go_on(connection: Any) -> None:

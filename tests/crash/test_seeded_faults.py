@@ -33,6 +33,7 @@ SECONDS: Final = 5.0
 ROUNDS: Final = 6
 #: All through the server, which is what has the fault.
 DOORS: Final = ("unix", "unix", "unix", "tcp")
+QUEUES: Final = ("jobs", "heap")
 
 
 def test_every_fault_has_its_rule() -> None:
@@ -45,7 +46,7 @@ def test_the_checker_catches(fault: str, tmp_path: Path) -> None:
     for seed in range(ROUNDS):
         folder = tmp_path / str(seed)
         folder.mkdir()
-        calls = Round(folder, seed, SECONDS, fault=fault, doors=DOORS).run()
+        calls = Round(folder, seed, SECONDS, fault=fault, doors=DOORS, queues=QUEUES).run()
         violations = check(calls)
         seen |= {violation.rule for violation in violations}
         if EXPECTED[fault] in seen:

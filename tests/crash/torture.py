@@ -36,6 +36,7 @@ from crash.setting import (
     QUEUES,
     SUBSCRIPTION,
     TCP_USER,
+    WEIGHTS,
     Place,
     brokerctl,
     own_name,
@@ -55,6 +56,8 @@ ROUND_SECONDS: Final = 60.0
 LONGEST_JUMP_MS: Final = 6 * 3_600_000
 DRAIN_LATER_MS: Final = 3_600_000
 DRAIN_LEASE_MS: Final = 60_000
+#: Only where something cannot be drained does it take so long.
+DRAIN_SECONDS: Final = 20.0
 #: How many violations are told with all that was said about their message.
 STORIES: Final = 5
 
@@ -121,6 +124,7 @@ class Round:
         seconds: how long before the drain.
         fault: to be put into the server, of :mod:`crash.faults`; or None.
         doors: of the clients, one each.
+        queues: that they use; the fewer, the more they meet.
     """
 
     def __init__(
@@ -131,6 +135,7 @@ class Round:
         *,
         fault: str | None = None,
         doors: Sequence[str] = DOORS,
+        queues: Sequence[str] = tuple(WEIGHTS),
     ) -> None:
         self.place = Place(folder)
         self.place.history.mkdir()
@@ -139,6 +144,7 @@ class Round:
         self._seconds = seconds
         self._fault = fault
         self._doors = doors
+        self._queues = queues
         self._chance = random.Random(f"{seed} driver")
         self._recorder = Recorder(self.place.history, "driver")
         self._offset_ms = 0
@@ -201,7 +207,7 @@ class Round:
     def _client(self, name: str, life: int, door: str) -> Client:
         words = [
             sys.executable, "-m", "crash.workload", str(self.place.folder), name, str(life), door,
-            str(self._port), str(self._seed),
+            str(self._port), str(self._seed), " ".join(self._queues),
         ]  # fmt: skip
         log = self.place.folder / f"{name}.log"
         return Client(name, life, door, Process(words, self.place, log))
@@ -295,7 +301,8 @@ class Round:
 
     def _finish(self) -> None:
         for client in self._clients:
-            if client.process.end(signal.SIGTERM):
+            # One that had only just begun did not know yet how to stop.
+            if client.process.end(signal.SIGTERM) not in (0, -signal.SIGTERM):
                 self._tell_crash(client)
         self._clients = []
         self._stop_server(signal.SIGTERM)
@@ -340,7 +347,10 @@ class Round:
         for (queue,) in self._rows("SELECT name FROM broker_queues"):
             call("resume", {"queue": queue}, QueueResume(queue))
         try:
-            wait_until(is_empty, "everything is drained")
+            wait_until(is_empty, "everything is drained", DRAIN_SECONDS)
+        except AssertionError as stuck:
+            # What is left says it all.
+            self._recorder.note("defect", {"text": str(stuck)})
         finally:
             door.close()
             recorder.note("goodbye", {})

@@ -1,6 +1,6 @@
 """A client process of the torture: does one thing after the other and writes down what it was told.
 
-    python -m crash.workload FOLDER NAME LIFE DOOR PORT SEED
+    python -m crash.workload FOLDER NAME LIFE DOOR PORT SEED QUEUES
 
 What it does next is drawn from its seed and depends on what it was answered, so the
 same seed makes the same decisions, while the timing, and what follows from it, differs.
@@ -75,10 +75,20 @@ class Worker:
         recorder: where it writes down what happens.
         chance: what it draws from.
         name: that no other life has; its messages are called by it.
+        queues: that it sends to and pulls from.
     """
 
-    def __init__(self, door: Door, recorder: Recorder, chance: random.Random, name: str) -> None:
+    def __init__(
+        self,
+        door: Door,
+        recorder: Recorder,
+        chance: random.Random,
+        name: str,
+        queues: Sequence[str],
+    ) -> None:
         self._door = door
+        self._queues = queues
+        self._weights = [WEIGHTS[queue] for queue in queues]
         self._recorder = recorder
         self._chance = chance
         self._name = name
@@ -152,7 +162,7 @@ class Worker:
             options["ttl_ms"] = options.get("delay_ms", 0) + chance.choice((400, 1500))
         if chance.random() < 0.15:
             # A pool that all processes share: most come again, from somebody else too.
-            options["key"] = f"key-{chance.randrange(200)}"
+            options["key"] = f"key-{chance.randrange(12)}"
             if chance.random() < 0.3:
                 options["key"] += "-short"
                 options["key_ttl_ms"] = 1000
@@ -165,7 +175,7 @@ class Worker:
         )
 
     def _queue(self) -> str:
-        (queue,) = self._chance.choices(list(WEIGHTS), list(WEIGHTS.values()))
+        (queue,) = self._chance.choices(self._queues, self._weights)
         return queue
 
     # --- sending ---
@@ -208,7 +218,7 @@ class Worker:
         args = {"queue": queue, "count": count, "wait": wait_ms, "lease": command.lease_ms}
         ripe_at = 0.0
         if command.lease_ms <= LATE_AFTER_MS and chance.random() < 0.4:
-            ripe_at = time.monotonic() + command.lease_ms / 1000 + chance.uniform(0.05, 0.4)
+            ripe_at = time.monotonic() + command.lease_ms / 1000 + chance.uniform(0.05, 1.0)
         messages = self.call("pull", args, command)
         self._held += [Held(message, ripe_at) for message in messages or ()]
 
@@ -358,7 +368,7 @@ class Worker:
 
 def main(arguments: Sequence[str]) -> None:
     """Be a client process until SIGTERM."""
-    folder, name, life, kind, port, seed = arguments
+    folder, name, life, kind, port, seed, queues = arguments
     place = Place(Path(folder))
     client = f"{name}.{life}"
     chance = random.Random(f"{seed} {client}")
@@ -366,7 +376,7 @@ def main(arguments: Sequence[str]) -> None:
         Shell(place, chance) if kind == "shell" else Library(place, kind, int(port), timeout_s=10)
     )
     recorder = Recorder(place.history, client)
-    worker = Worker(door, recorder, chance, client)
+    worker = Worker(door, recorder, chance, client, queues.split())
 
     def stop(number: int, frame: object) -> None:
         worker.stopping = True
