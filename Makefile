@@ -33,6 +33,7 @@ SOURCES := broker cli migrations tests
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
 .PHONY: help setup test demo lint format types architecture migrations wheel bench powercut faults fuzz check clean
+.PHONY: help setup test demo lint format types architecture migrations wheel bench torture soak check clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -99,6 +100,14 @@ faults: $(STAMP) ## let writes and syncs fail at many places (PLACES=40, 0: all)
 
 fuzz: $(STAMP) ## look for words and bytes that break something (MINUTES=10)
 	$(BIN)/python tests/fuzz $(MINUTES)
+
+# A round is repeated by the seed it prints: make torture MINUTES=1 SEED=7.
+MINUTES ?= 1
+torture: $(STAMP) ## kill everything under load and look for what must not be (MINUTES=60 SEED=7)
+	PYTHONPATH=tests $(BIN)/python -m crash.torture --minutes $(MINUTES) $(if $(SEED),--seed $(SEED))
+
+soak: $(STAMP) ## half the maximal load for long, and does anything grow? (MINUTES=30)
+	PYTHONPATH=tests $(BIN)/python -m crash.soak --minutes $(MINUTES)
 
 check: test demo lint types architecture migrations wheel ## all of it
 

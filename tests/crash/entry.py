@@ -19,6 +19,8 @@ from pathlib import Path
 CLOCK = "CRASH_CLOCK"
 #: Names the fault that is put in.
 FAULT = "CRASH_FAULT"
+#: Names the file into which a server writes every second how many tasks it has.
+TASKS = "CRASH_TASKS"
 
 
 def set_clock(path: Path, offset_ms: int) -> None:
@@ -40,6 +42,27 @@ def follow_clock(path: Path) -> None:
     time.time_ns = time_ns
 
 
+def count_tasks(path: Path) -> None:
+    """Have a server write down how many tasks its event loop has."""
+    import asyncio
+
+    from broker.server.server import Server
+
+    watch = Server._watch_clock
+    path.touch()
+
+    def count() -> None:
+        path.write_text(str(len(asyncio.all_tasks())))
+        asyncio.get_running_loop().call_later(1.0, count)
+
+    def watch_and_count(self: Server) -> None:
+        watch(self)
+        if not path.read_text():
+            count()
+
+    Server._watch_clock = watch_and_count  # type: ignore[method-assign]
+
+
 def prepare() -> None:
     """Do what the environment asks for."""
     clock = os.environ.get(CLOCK)
@@ -50,6 +73,9 @@ def prepare() -> None:
         from crash.faults import FAULTS
 
         FAULTS[fault]()
+    tasks = os.environ.get(TASKS)
+    if tasks:
+        count_tasks(Path(tasks))
 
 
 if __name__ == "__main__":

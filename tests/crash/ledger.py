@@ -103,7 +103,8 @@ class Send:
     @property
     def is_sure(self) -> bool:
         """Whether it is stored: by its answer, or because one of its call was seen."""
-        return (self.call.outcome == OK or self.seen) and not self.is_duplicate
+        is_stored = self.call.outcome == OK or (self.seen and self.call.may_be_done)
+        return is_stored and not self.is_duplicate
 
     @property
     def is_timed(self) -> bool:

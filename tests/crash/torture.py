@@ -86,6 +86,11 @@ class Process:
         return self._process.stdout.readline().decode().strip()
 
     @property
+    def pid(self) -> int:
+        """Its number."""
+        return self._process.pid
+
+    @property
     def has_ended(self) -> bool:
         """Whether it is over."""
         return self._process.poll() is not None
