@@ -122,7 +122,7 @@ class Broker:
     def leave(self, client: Client) -> None:
         """Forget a client that is gone: what waits is dropped, what was claimed goes back."""
         self._writer.withdraw(client)
-        self._waiting.forget(client)
+        self._waiting.leave(client)
 
     def add_consumer(self, consumer: Consumer, messages: Sequence[Message]) -> None:
         """Let a consumer go on, with what its QUEUE CONSUME has brought it at once."""

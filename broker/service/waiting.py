@@ -8,6 +8,7 @@ here. The rules that keep it from happening:
 - A batch's empty pulls are parked before the batch's own wake-ups are handled.
 - A pull that is being executed again is not woken: its execution comes after
   the commit that wakes. Who is woken in its stead is the next one in line.
+- Who leaves between its wake-up and its pull passes the wake-up on.
 """
 
 from __future__ import annotations
@@ -85,10 +86,18 @@ class Waiting:
         return True
 
     def forget(self, client: Any) -> None:
-        """Drop a client's pull: it was answered, or the client is gone."""
+        """Drop a client's pull: it was answered."""
         waiter = self._by_client.get(client)
         if waiter is not None:
             self._remove(waiter)
+
+    def leave(self, client: Any) -> None:
+        """Drop the pull of a client that is gone; a wake-up it was given passes on."""
+        waiter = self._by_client.get(client)
+        if waiter is not None:
+            self._remove(waiter)
+            if waiter.retrying:
+                self._wake_queue(waiter.queue, 1)
 
     def wake(self, tx: Transaction) -> None:
         """Execute again as many pulls as a committed transaction made messages ready."""
