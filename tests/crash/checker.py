@@ -73,7 +73,11 @@ def inventions(ledger: Ledger) -> Iterator[Violation]:
             yield Violation(rule, f"it was sent to {send.target}: {where}", *what)
         elif message.priority != send.call.args.get("priority", 4):
             yield Violation(rule, f"another priority: {where}", *what)
-        elif send.call.outcome == OK and message.id != send.call.result[send.index]:
+        elif (
+            send.call.outcome == OK
+            and message.id != send.call.result[send.index]
+            and not ledger.may_be_double(send)
+        ):
             yield Violation(rule, f"another id than was answered: {where}", *what)
 
 
@@ -366,6 +370,8 @@ def doubles(ledger: Ledger) -> Iterator[Violation]:
     popped: dict[tuple[str, str], list[Pull]] = defaultdict(list)
     for tag, pulls in ledger.by_tag.items():
         send = ledger.sends.get(tag)
+        if send is not None and ledger.may_be_double(send):
+            continue
         for pull in pulls:
             # A message sent to a queue has one delivery, wherever it comes to be.
             place = pull.message.queue if send is not None and send.is_publication else ""

@@ -38,6 +38,7 @@ class Call:
         code: of the refusal.
         result: what came back, as :mod:`crash.workload` notes it.
         number: of the call in its record.
+        heard: when its client heard of it, be it that nothing is known; or NEVER.
     """
 
     client: str
@@ -49,6 +50,7 @@ class Call:
     code: str | None = None
     result: Any = None
     number: int = 0
+    heard: int = NEVER
 
     @property
     def may_be_done(self) -> bool:
@@ -119,6 +121,7 @@ def _read(client: str, lines: Iterable[bytes]) -> Iterator[Call]:
             continue
         call = calls[number]
         call.outcome, call.result, call.code = record["outcome"], record["result"], record["code"]
+        call.heard = at
         if call.outcome != UNKNOWN:
             call.ended = at
     return iter(calls.values())

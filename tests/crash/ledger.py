@@ -12,10 +12,15 @@ from typing import Any, Final
 
 from crash.history import NEVER, OK, UNKNOWN, Call, Delivered
 
+from broker.client.retries import KEY_TTL_MS
+from broker.names import DEFAULT_KEY_TTL_MS
+
 #: What rounding to milliseconds, and a transaction that began before the clock jumped
 #: and ended after it, may make up, in milliseconds and nanoseconds.
 ROUNDING_MS: Final = 5
 CLOCK_GRACE_NS: Final = 5_000_000_000
+#: A killed client has not repeated anything for longer than this.
+PATIENCE_NS: Final = 60_000_000_000
 #: Clocks further apart than this, in milliseconds, are not the same.
 JUMP_MS: Final = 60_000
 #: Calls that may end a lease by the message's id.
@@ -306,6 +311,23 @@ class Ledger:
             if more <= found:
                 return found
             found |= more
+
+    def may_be_double(self, send: Send) -> bool:
+        """Return whether its client may have repeated it when its key was forgotten.
+
+        A client repeats a send whose answer was lost, with a key: for as long as that
+        is remembered, by the broker's time, it is stored once. A wall clock that is set
+        forth by more meanwhile ends that.
+        """
+        call = send.call
+        given_up = min(call.heard, call.began + PATIENCE_NS)
+        if not self.server_ended(call.began, given_up):
+            return False
+        lives = call.args.get("key_ttl_ms") or (
+            DEFAULT_KEY_TTL_MS if "key" in call.args else KEY_TTL_MS
+        )
+        first = self.clocks.earliest(call.began, given_up)
+        return self.clocks.latest(call.began, given_up) >= first + lives
 
     def calls_on(self, queues: set[str], *verbs: str) -> Iterator[Call]:
         """Return what may have been done with some queues."""

@@ -188,6 +188,23 @@ def test_what_was_refused_must_not_appear(history: History) -> None:
     assert history.rules() == {"nothing appears that was not sent"}
 
 
+@pytest.mark.parametrize("jumps", [True, False])
+def test_a_repeated_send_is_stored_twice_only_if_its_key_was_forgotten(
+    history: History, jumps: bool
+) -> None:
+    history.add("send", 1, 50, {"tags": ["m2"], "queue": "jobs"}, [2]).heard = 50 * MS
+    history.add("server-ends", 20, 21, {"signal": 9})
+    if jumps:
+        history.add("clock", 22, 22, {"offset": 3_600_000})
+    args = {"queue": "jobs", "lease": 100, "wait": 0, "door": "unix"}
+    for number in (1, 2):
+        message = Delivered("m2", "jobs", number, number, 1, 1, 4, 1_000_001, 1_000_160)
+        history.add("pull", 60, 61, args, [message], client="c1.0")
+        history.ack(70, number, 1)
+    twice = {"one delivery a message", "nothing appears that was not sent"}
+    assert history.rules() == (set() if jumps else twice)
+
+
 # --- leases ---
 
 
