@@ -7,6 +7,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+from crash.faults import FAULTS
+
 from broker import names
 from broker.commands.channel import ChannelPull
 from broker.commands.dead import DeadList, DeadRetry
@@ -73,6 +75,16 @@ def test_the_limits_in_the_server_document_are_the_constants() -> None:
         names.MIN_FREE_BYTES,
     ):
         assert re.search(rf"\b{number}\b", text), number
+
+
+def test_the_tests_and_faults_that_promises_name_exist() -> None:
+    text = read("docs/reliability.md")
+    named = re.findall(r"`(tests/[\w/]+\.py)::(\w+)`", text)
+    assert named
+    for file, test in named:
+        assert re.search(rf"^ *(def {test}\(|{test} = )", read(file), re.MULTILINE), (file, test)
+    faults = set(re.findall(r"`([a-z]+(?:-[a-z]+)+)`", text)) - {"drop-oldest"}
+    assert faults == FAULTS.keys()
 
 
 def test_the_links_between_documents_lead_somewhere() -> None:
