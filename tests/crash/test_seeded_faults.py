@@ -28,9 +28,10 @@ EXPECTED: Final = {
     "half-a-transaction-is-done": "nothing appears that was not sent",
     "counters-drift": "counters equal what is there",
 }
-#: Rounds of so many seconds each, at most so many; most faults show in the first.
-SECONDS: Final = 5.0
-ROUNDS: Final = 6
+#: Rounds of so many seconds and calls each, at most so many; most faults show in the first.
+SECONDS: Final = 4.0
+CALLS: Final = 600
+ROUNDS: Final = 5
 #: All through the server, which is what has the fault.
 DOORS: Final = ("unix", "unix", "unix", "tcp")
 QUEUES: Final = ("jobs", "heap")
@@ -46,7 +47,10 @@ def test_the_checker_catches(fault: str, tmp_path: Path) -> None:
     for seed in range(ROUNDS):
         folder = tmp_path / str(seed)
         folder.mkdir()
-        calls = Round(folder, seed, SECONDS, fault=fault, doors=DOORS, queues=QUEUES).run()
+        this_round = Round(
+            folder, seed, SECONDS, fault=fault, doors=DOORS, queues=QUEUES, at_least=CALLS
+        )
+        calls = this_round.run()
         violations = check(calls)
         seen |= {violation.rule for violation in violations}
         if EXPECTED[fault] in seen:

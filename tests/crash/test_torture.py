@@ -16,7 +16,7 @@ SECONDS = float(os.environ.get("BROKER_TEST_TORTURE_SECONDS", "10"))
 def test_nothing_promised_is_broken(tmp_path: Path) -> None:
     seed = int(os.environ.get("BROKER_TEST_SEED", str(random.randrange(2**31))))
     print(f"BROKER_TEST_SEED={seed}")
-    this_round = Round(tmp_path, seed, SECONDS)
+    this_round = Round(tmp_path, seed, SECONDS, at_least=200)
     calls = this_round.run()
     violations = check(calls)
     counts = count(calls) + this_round.done
