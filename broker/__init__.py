@@ -1,8 +1,8 @@
 """A durable message broker in one SQLite file.
 
 The public API: :func:`connect` and :class:`Client`, the asyncio client in
-:mod:`broker.aio`, the record of a :class:`Message`, and the errors. Names are
-loaded at first use, so that ``import broker`` costs nothing.
+:mod:`broker.aio`, :func:`restore` for back-ups, the record of a :class:`Message`,
+and the errors. Names are loaded at first use, so that ``import broker`` costs nothing.
 """
 
 from __future__ import annotations
@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from .errors import TooBig as TooBig
     from .errors import Unavailable as Unavailable
     from .errors import WrongPass as WrongPass
+    from .service.files import restore as restore
 
 _ERRORS = (
     "BrokerError", "Conflict", "Denied", "Exists", "Full", "Invalid", "NoAuth", "NotFound",
@@ -36,10 +37,11 @@ _HOMES = {
     "Client": ".client.sync",
     "connect": ".client.sync",
     "Message": ".commands.delivery",
+    "restore": ".service.files",
     **dict.fromkeys(_ERRORS, ".errors"),
 }
 
-__all__ = ["Client", "Message", "connect", *_ERRORS]  # noqa: PLE0604 - all of them text
+__all__ = ["Client", "Message", "connect", "restore", *_ERRORS]  # noqa: PLE0604 - all of them text
 
 
 def __getattr__(name: str) -> Any:

@@ -25,7 +25,9 @@ NOUNS = {
     "status": ("about", "Show how the server does."),
     "serve": ("serve", "Run the server."),
     "shell": ("shell", "A menu of everything, for people."),
-    "db": ("db", "Upgrade a database, or show its revision."),
+    "backup": ("backup", "Copy the database while it is in use."),
+    "restore": ("backup", "Make a database of a back-up."),
+    "db": ("db", "Check the database file, compact it, upgrade it."),
 }
 #: What a shell reports of a process that SIGPIPE has ended.
 EXIT_BROKEN_PIPE = 141

@@ -8,12 +8,11 @@ import sys
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any, BinaryIO, NamedTuple
 
-import click
-
 from broker.errors import BrokerError, Invalid, TooBig
 from broker.names import LARGEST_MESSAGE_BYTES, parse_duration
 
 from .output import is_terminal, write_value
+from .progress import Progress
 from .settings import Settings
 
 if TYPE_CHECKING:
@@ -35,6 +34,11 @@ class Batch(NamedTuple):
 
     first: int
     lines: list[bytes]
+
+    @property
+    def size(self) -> int:
+        """The bytes of the lines, their ends counted."""
+        return sum(map(len, self.lines)) + len(self.lines)
 
 
 def send_lines(
@@ -59,8 +63,12 @@ def send_lines(
         raise Invalid("one key for many messages: give each its own, with --jsonl")
     send = _send_objects if as_json else _send_bodies
     count = 0
-    with _opened(path) as file, _Progress(settings, file) as progress, settings.connect() as client:
-        for batch in _batches(file):
+    with (
+        opened(path) as file,
+        Progress(settings, "sending", os.fstat(file.fileno()).st_size, "messages") as progress,
+        settings.connect() as client,
+    ):
+        for batch in batches(file, LARGEST_MESSAGE_BYTES):
             try:
                 ids = send(client, queue, batch, options)
             except BrokerError as error:
@@ -69,7 +77,7 @@ def send_lines(
             if not is_terminal():
                 for message_id in ids:
                     write_value(settings, "id", message_id)
-            progress.advance(batch)
+            progress.advance(batch.size, len(batch.lines))
     settings.remark(f"{count} messages sent")
 
 
@@ -141,7 +149,12 @@ def _body(fields: dict[str, Any]) -> bytes:
         raise Invalid("the body is not valid UTF-8") from None
 
 
-def _opened(path: str | None) -> BinaryIO:
+def opened(path: str | None) -> BinaryIO:
+    """Open a file of lines, or stdin for None.
+
+    Raises:
+        Invalid: it cannot be read.
+    """
     if path is not None:
         try:
             return open(path, "rb")
@@ -152,11 +165,21 @@ def _opened(path: str | None) -> BinaryIO:
     return os.fdopen(0, "rb", closefd=False)
 
 
-def _batches(file: BinaryIO) -> Iterator[Batch]:
+def batches(file: BinaryIO, max_bytes: int) -> Iterator[Batch]:
+    """Yield the lines of a file in batches.
+
+    Args:
+        file: to read.
+        max_bytes: of one line; more of it is not read.
+
+    Raises:
+        TooBig: a line is longer.
+        Invalid: the file cannot be read.
+    """
     lines: list[bytes] = []
     size = 0
     number = first = 1
-    for line in _lines(file):
+    for line in _lines(file, max_bytes):
         if lines and (len(lines) == BATCH_LINES or size + len(line) > BATCH_BYTES):
             yield Batch(first, lines)
             lines, size, first = [], 0, number
@@ -167,46 +190,12 @@ def _batches(file: BinaryIO) -> Iterator[Batch]:
         yield Batch(first, lines)
 
 
-def _lines(file: BinaryIO) -> Iterator[bytes]:
-    """Yield the lines of a file without their ends, reading no more of one than a body holds."""
+def _lines(file: BinaryIO, max_bytes: int) -> Iterator[bytes]:
+    """Yield the lines of a file without their ends."""
     try:
-        while line := file.readline(LARGEST_MESSAGE_BYTES + 2):
-            if len(line) > LARGEST_MESSAGE_BYTES + 1:
-                raise TooBig(f"a line has at most {LARGEST_MESSAGE_BYTES} bytes")
+        while line := file.readline(max_bytes + 2):
+            if len(line) > max_bytes + 1:
+                raise TooBig(f"a line has at most {max_bytes} bytes")
             yield line.removesuffix(b"\n")
     except OSError as error:
         raise Invalid(f"the lines cannot be read: {error.strerror}") from error
-
-
-class _Progress:
-    """A bar on a terminal: of the file's bytes, or without a length a count of messages."""
-
-    def __init__(self, settings: Settings, file: BinaryIO) -> None:
-        shown = not settings.quiet and sys.stderr is not None and sys.stderr.isatty()
-        size = os.fstat(file.fileno()).st_size
-        self._bar = (
-            click.progressbar(length=size, label="sending", file=sys.stderr)
-            if shown and size
-            else None
-        )
-        self._counts = shown and self._bar is None
-        self._count = 0
-
-    def __enter__(self) -> _Progress:
-        if self._bar is not None:
-            self._bar.__enter__()
-        return self
-
-    def advance(self, batch: Batch) -> None:
-        """Show that a batch is stored."""
-        self._count += len(batch.lines)
-        if self._bar is not None:
-            self._bar.update(sum(map(len, batch.lines)) + len(batch.lines))
-        elif self._counts:
-            click.echo(f"\rsending  {self._count} messages", nl=False, err=True)
-
-    def __exit__(self, *error: object) -> None:
-        if self._bar is not None:
-            self._bar.__exit__(None, None, None)
-        elif self._counts and self._count:
-            click.echo(err=True)

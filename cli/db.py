@@ -6,24 +6,28 @@ import os
 
 import click
 
-from broker.errors import Invalid, NotFound
+from broker.errors import NotFound
 
-from .output import write_value
+from .backup import database_path
+from .output import write_record, write_value
 from .settings import Group, Settings
 
 
 @click.group(cls=Group)
 def db() -> None:
-    """The database file; not while a server owns it."""
+    """The database file itself."""
 
 
 @db.command()
 @click.pass_obj
 def upgrade(settings: Settings) -> None:
-    """Bring a database to this version's schema, after a back-up; prints the revision."""
+    """Bring a database to this version's schema, after a back-up; prints the revision.
+
+    Not while a server owns it, and hardly needed: its next use does the same.
+    """
     from broker.store import schema
 
-    path = _path(settings)
+    path = _existing(settings)
     schema.upgrade_file(path, settings.timeout_ms / 1000)
     write_value(settings, "revision", schema.HEAD)
 
@@ -31,19 +35,35 @@ def upgrade(settings: Settings) -> None:
 @db.command()
 @click.pass_obj
 def current(settings: Settings) -> None:
-    """Print the revision of a database."""
+    """Print the revision of a database; not while a server owns it."""
     from broker.store import schema
 
-    revision = schema.revision_of_file(_path(settings), settings.timeout_ms / 1000)
+    revision = schema.revision_of_file(_existing(settings), settings.timeout_ms / 1000)
     write_value(settings, "revision", revision or "empty")
 
 
-def _path(settings: Settings) -> str:
-    from broker import config
+@db.command()
+@click.pass_obj
+def check(settings: Settings) -> int:
+    """Look for damage, wrong counters and orphans; prints what there is, or the problems.
 
-    address = config.locate(settings.url)
-    if address.kind != "file":
-        raise Invalid(f"{address} is no database: give the path of one")
-    if not os.path.exists(address.path):
-        raise NotFound(f"there is no database {address.path}")
-    return address.path
+    It looks at a temporary copy, so nobody has to wait for it, with a server running
+    or without. Exit 1 if something is wrong.
+    """
+    from broker.service import files
+
+    checked = files.check(database_path(settings))
+    for problem in checked.problems:
+        write_value(settings, "problem", problem)
+    if checked.problems:
+        settings.remark(f"{len(checked.problems)} problems")
+        return 1
+    write_record(settings, checked.contents)
+    return 0
+
+
+def _existing(settings: Settings) -> str:
+    path = database_path(settings)
+    if not os.path.exists(path):
+        raise NotFound(f"there is no database {path}")
+    return path

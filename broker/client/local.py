@@ -34,6 +34,7 @@ class LocalTransport:
     """
 
     def __init__(self, address: Address, *, act_as: str | None, timeout_s: float) -> None:
+        self.database: str | None = address.path
         self._address = address
         self._act_as = act_as
         self._timeout_s = timeout_s

@@ -57,6 +57,7 @@ class SocketTransport:
         timeout_s: float,
         reconnects: bool = True,
     ) -> None:
+        self.database: str | None = None
         self._address = address
         self._password = password
         self._timeout_s = timeout_s

@@ -11,11 +11,14 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from .. import config
 from ..commands.grammar import check
 from ..commands.table import syntax_of
+from ..errors import Unavailable
 from ..names import DEFAULT_PREFETCH
 from .methods import Methods
 from .transport import Transport
 
 if TYPE_CHECKING:
+    from ..service.files import Checked, Contents
+    from ..store.snapshot import Progress
     from .consuming import Consumed
     from .transactions import Transaction
 
@@ -153,6 +156,51 @@ class Client(Methods):
         from .transactions import Transaction
 
         return Transaction(self.execute)
+
+    def backup(
+        self, target: str, *, replace: bool = False, progress: Progress | None = None
+    ) -> Contents:
+        """Copy the database as it is at this moment, in use or not; nobody has to wait.
+
+        The copy is verified and synced before it appears under its name, mode 0600.
+        It is made in this process, by who may read the file: the client must be of a
+        path. :func:`broker.restore` makes a database of it.
+
+        Args:
+            target: the path of the copy.
+            replace: whether a file that is there may be replaced.
+            progress: told the bytes that are done and those there are.
+
+        Raises:
+            NotFound: there is no such database, or no folder for the copy.
+            Exists: the target exists, unless ``replace``.
+            Unavailable: this is a client of a socket, or the copy cannot be written.
+            Full: there is no room for the copy.
+            Internal: the copy is damaged, and so will the database be.
+        """
+        from ..service import files
+
+        return files.back_up(self._database(), target, replace=replace, progress=progress)
+
+    def check(self) -> Checked:
+        """Look for damage, wrong counters and orphans, in a temporary copy of the database.
+
+        It is made in this process, as that of :meth:`backup`.
+
+        Raises:
+            NotFound: there is no such database.
+            Unavailable: this is a client of a socket, or the file cannot be read.
+            Full: there is no room for the copy.
+        """
+        from ..service import files
+
+        return files.check(self._database())
+
+    def _database(self) -> str:
+        path = self._transport.database
+        if path is None:
+            raise Unavailable("this is done with the file: connect to the database's path")
+        return path
 
     def close(self) -> None:
         """Close the connection; twice is fine, and in a forked child it leaves the parent's be."""

@@ -9,7 +9,13 @@ if TYPE_CHECKING:
 
 
 class Transport(Protocol):
-    """One way to a broker; for one thread at a time."""
+    """One way to a broker; for one thread at a time.
+
+    Attributes:
+        database: the path of the database's file, or None behind a server's door.
+    """
+
+    database: str | None
 
     def execute(self, command: Any) -> Any:
         """Return the command's result.

@@ -13,7 +13,7 @@ from contextlib import contextmanager
 from sqlalchemy import Engine, create_engine, event
 from sqlalchemy.engine.interfaces import DBAPIConnection
 from sqlalchemy.exc import DBAPIError
-from sqlalchemy.pool import NullPool
+from sqlalchemy.pool import NullPool, StaticPool
 
 from ..errors import BrokerError, Full, Invalid, Unavailable
 from ..models.base import VERSION_TABLE
@@ -57,18 +57,18 @@ class SQLiteDialect:
         The driver's implicit transactions are off (``isolation_level=None``). Its
         ``autocommit=True`` is no substitute: there ``commit()`` does nothing.
         """
-        engine = create_engine(
-            "sqlite://", creator=self._connect, poolclass=NullPool, isolation_level=None
+        return _beginning(
+            create_engine(
+                "sqlite://", creator=self._connect, poolclass=NullPool, isolation_level=None
+            )
         )
-        event.listen(engine, "begin", lambda connection: _begin(connection.connection))
-        return engine
 
     def _connect(self) -> sqlite3.Connection:
         if sqlite3.sqlite_version_info < OLDEST_SQLITE:
             raise Unavailable(
                 f"SQLite {sqlite3.sqlite_version} is too old, 3.35 or later is needed"
             )
-        uri = f"file:{_uri_path(self.path)}?mode=rw"
+        uri = f"file:{uri_path(self.path)}?mode=rw"
         connection = sqlite3.connect(
             uri,
             uri=True,
@@ -174,6 +174,20 @@ def translate(
     return meaning(path, original) if meaning else None
 
 
+def engine_over(connection: sqlite3.Connection) -> Engine:
+    """Return an engine whose one connection is that of the driver, left open by it."""
+    return _beginning(
+        create_engine(
+            "sqlite://", creator=lambda: connection, poolclass=StaticPool, isolation_level=None
+        )
+    )
+
+
+def _beginning(engine: Engine) -> Engine:
+    event.listen(engine, "begin", lambda connection: _begin(connection.connection))
+    return engine
+
+
 def _begin(connection: DBAPIConnection) -> None:
     connection.cursor().execute("BEGIN IMMEDIATE")
 
@@ -230,7 +244,8 @@ _MEANINGS: dict[int, Callable[[str, sqlite3.Error], BrokerError | StoreFailure]]
 }
 
 
-def _uri_path(path: str) -> str:
+def uri_path(path: str) -> str:
+    """Return a path as it stands in a ``file:`` URI."""
     from urllib.parse import quote
 
     return quote(os.path.abspath(path))

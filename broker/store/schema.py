@@ -14,12 +14,13 @@ from typing import TYPE_CHECKING
 
 from sqlalchemy import Connection, insert
 
-from ..errors import Invalid, NotFound, Unavailable
+from ..errors import BrokerError, Invalid, NotFound, Unavailable
 from ..models import Base, Sequence
 from ..models.base import VERSION_TABLE
 from ..models.sequences import ID_SEQUENCE
-from .dialect import SQLiteDialect, check_is_ours, translated
+from .dialect import SQLiteDialect, check_is_ours, engine_over, translated
 from .owner import OwnerLock
+from .snapshot import partial_copy, publish
 
 if TYPE_CHECKING:
     from alembic.config import Config
@@ -142,6 +143,12 @@ def upgrade(connection: Connection, revision: str = "head") -> None:
         _set_foreign_keys(connection, on=True)
 
 
+def upgrade_copy(copy: sqlite3.Connection) -> None:
+    """Upgrade a copy that nobody else has, through the connection that holds it."""
+    with engine_over(copy).connect() as connection:
+        upgrade(connection)
+
+
 def _set_foreign_keys(connection: Connection, *, on: bool) -> None:
     """Switch the checks on the driver's connection: in a transaction the pragma does nothing."""
     cursor = connection.connection.cursor()
@@ -201,32 +208,12 @@ def _owned_by_hand(path: str, timeout_s: float) -> Iterator[None]:
 
 
 def _back_up(connection: Connection, target: str) -> None:
-    """Copy the database to ``target``, whole and synced, before it is changed.
-
-    A copy left half-written by a crash is replaced; it appears under its name
-    only when it is complete.
-    """
-    partial = f"{target}.partial"
+    """Copy the database to ``target``, whole and synced, before it is changed."""
     driver = connection.connection.driver_connection
     if not isinstance(driver, sqlite3.Connection):
         raise AssertionError("only SQLite is backed up by copying")
     try:
-        os.close(os.open(partial, os.O_CREAT | os.O_TRUNC | os.O_RDWR, 0o600))
-        copy = sqlite3.connect(partial)
-        try:
-            driver.backup(copy)
-        finally:
-            copy.close()
-        _sync(partial)
-        os.replace(partial, target)
-        _sync(os.path.dirname(target) or ".")
-    except OSError as error:
-        raise Unavailable(f"no back-up before the upgrade: {error.strerror}: {target}") from error
-
-
-def _sync(path: str) -> None:
-    descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
+        with partial_copy(driver, target) as partial:
+            publish(partial, target, replace=True)
+    except BrokerError as error:
+        raise type(error)(f"no back-up before the upgrade: {error.message}") from error

@@ -1,0 +1,282 @@
+"""Whole copies of a database that is in use, made beside whoever owns it.
+
+A copy is read through a connection of its own, in one read transaction, so it is
+what was committed at one moment, however much is written meanwhile. The owner lock
+is not taken, for it would keep every embedded command out for as long as the copy
+takes; what it is for does not arise here (:mod:`.owner`): this connection is opened
+read-only, so it neither writes nor checkpoints, not even as the last one to close.
+SQLite's own locks do the rest.
+
+While it reads, the owner's log cannot start over: it grows by what is written
+meanwhile, and the next commit after that moves all of it into the file. So the copy
+is made page by page, which is as fast as the disk, and not by VACUUM INTO, which
+sorts every index anew, takes longer, and syncs it all at once. The back-up API
+starts over when another process writes, but not inside a read transaction.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import sqlite3
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+from ..errors import Exists, Full, Invalid, NotFound, Unavailable
+from ..models.base import VERSION_TABLE
+from .dialect import BUSY_TIMEOUT_MS, check_is_ours, translated, uri_path
+
+#: Told the bytes that are done and those there are in all.
+Progress = Callable[[int, int], None]
+
+#: Pages copied between two syncs, of 4 KiB: what one sync has to write stays so
+#: little that a commit of the owner, on the same disk, hardly waits for it.
+STEP_PAGES = 1024
+
+
+#: What the header of a file without a write-ahead log has as its write and read
+#: version (SQLite's "Database File Format", 1.3.3). A copy that says it has one cannot
+#: be read without leaving files beside it; whoever writes it next puts it back.
+_NO_LOG = b"\x01\x01"
+_NO_LOG_OFFSET = 18
+
+
+@contextmanager
+def snapshot(path: str) -> Iterator[sqlite3.Connection]:
+    """Yield a read-only connection to what a database holds at this moment.
+
+    A file without a log beside it, as a back-up is, may lie on a medium that cannot
+    be written.
+
+    Raises:
+        NotFound: it is missing or empty.
+        Invalid: it is a folder, or no broker database.
+        Unavailable: it cannot be read.
+        StoreFailure: an I/O error or a damaged file.
+    """
+    if not os.path.exists(path):
+        raise NotFound(f"there is no database {path}")
+    if os.path.isdir(path):
+        raise Invalid(f"{path} is a folder, not a database")
+    if not os.access(path, os.R_OK):
+        raise Unavailable(f"{path} may not be read by this user")
+    with translated(path):
+        connection = _open(path)
+        try:
+            connection.execute("BEGIN")
+            if revision_of(connection) is None:
+                raise NotFound(f"{path} is an empty file, not yet a database")
+            yield connection
+        finally:
+            connection.close()
+
+
+def _open(path: str) -> sqlite3.Connection:
+    connection = sqlite3.connect(
+        f"file:{uri_path(path)}?mode=ro",
+        uri=True, isolation_level=None, timeout=BUSY_TIMEOUT_MS / 1000,
+    )  # fmt: skip
+    try:
+        connection.execute("SELECT count(*) FROM sqlite_master").fetchone()
+    except sqlite3.OperationalError as error:
+        connection.close()
+        # The log's index cannot be made. Without a log nothing is missed by not looking.
+        if error.sqlite_errorcode & 0xFF != sqlite3.SQLITE_CANTOPEN or _has_log(path):
+            raise
+        return open_unshared(path)
+    return connection
+
+
+def open_unshared(path: str) -> sqlite3.Connection:
+    """Open a database that nobody writes: without locks, and without files beside it."""
+    return sqlite3.connect(f"file:{uri_path(path)}?immutable=1", uri=True, isolation_level=None)
+
+
+def _has_log(path: str) -> bool:
+    return any(os.path.exists(f"{path}{ending}") for ending in ("-wal", "-journal"))
+
+
+def revision_of(connection: sqlite3.Connection) -> str | None:
+    """Return the revision of a database, or None if it is empty.
+
+    Raises:
+        Invalid: it has tables, but not the broker's or without their revision.
+    """
+    rows = connection.execute("SELECT name FROM sqlite_master WHERE type = 'table'").fetchall()
+    tables = {name for (name,) in rows}
+    check_is_ours(tables)
+    if not tables:
+        return None
+    row = connection.execute(
+        f"SELECT version_num FROM {VERSION_TABLE}"  # noqa: S608 - a constant
+    ).fetchone()
+    if row is None:
+        raise Invalid("the database has tables but no revision: restore a back-up")
+    return str(row[0])
+
+
+@contextmanager
+def private_copy(source: sqlite3.Connection) -> Iterator[sqlite3.Connection]:
+    """Yield a copy that has no name and is gone with its connection, or with the process.
+
+    It lies where SQLite puts temporary files: ``$SQLITE_TMPDIR``, ``$TMPDIR``,
+    ``/var/tmp``. Once this is entered, the source's transaction is over.
+
+    Raises:
+        Full: there is no room for it.
+    """
+    copy = sqlite3.connect("", isolation_level=None)
+    try:
+        with translated("a temporary copy"):
+            source.backup(copy, pages=STEP_PAGES)
+            _end_reading(source)
+        yield copy
+    finally:
+        copy.close()
+
+
+@contextmanager
+def partial_copy(
+    source: sqlite3.Connection, target: str, progress: Progress | None = None
+) -> Iterator[str]:
+    """Copy a database to ``TARGET.partial``, synced, and yield that path.
+
+    Once this is entered, the source's transaction is over. The body looks at the copy
+    and gives it its name with :func:`publish`; what is left of it at the end is
+    deleted. One that a killed process has left is overwritten by the next.
+
+    Raises:
+        Unavailable: another process is making the same, or it cannot be written.
+        Full: there is no room for it.
+    """
+    partial = f"{target}.partial"
+    descriptor = _claim(partial)
+    try:
+        _copy_into(source, partial, descriptor, progress)
+        yield partial
+    finally:
+        if os.path.exists(partial):
+            os.unlink(partial)
+        # Last: it holds the lock on the file.
+        os.close(descriptor)
+
+
+def _claim(partial: str) -> int:
+    """Create or empty a file that no other process is filling, for its owner's eyes alone."""
+    flags = os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK
+    try:
+        descriptor = os.open(partial, flags, 0o600)
+    except FileNotFoundError:
+        raise NotFound(f"there is no folder {os.path.dirname(partial)}") from None
+    except OSError as error:
+        raise Unavailable(f"{partial} cannot be written: {error.strerror}") from error
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        if not os.fstat(descriptor).st_nlink:
+            raise BlockingIOError
+        os.fchmod(descriptor, 0o600)
+        os.ftruncate(descriptor, 0)
+    except BlockingIOError:
+        os.close(descriptor)
+        raise Unavailable(f"another process is writing {partial}") from None
+    except OSError as error:
+        os.close(descriptor)
+        raise Unavailable(f"{partial} cannot be written: {error.strerror}") from error
+    return descriptor
+
+
+def _copy_into(
+    source: sqlite3.Connection, partial: str, descriptor: int, progress: Progress | None
+) -> None:
+    page_size = source.execute("PRAGMA page_size").fetchone()[0]
+
+    def after_step(status: int, left: int, total: int) -> None:
+        os.fdatasync(descriptor)
+        if progress is not None:
+            progress((total - left) * page_size, total * page_size)
+
+    # Without SQLite's own locks: the file is claimed, and some systems let the two
+    # kinds of lock conflict. Without its journal: a half copy is thrown away.
+    copy = sqlite3.connect(
+        f"file:{uri_path(partial)}?mode=rw&nolock=1", uri=True, isolation_level=None
+    )
+    try:
+        with translated(partial):
+            copy.execute("PRAGMA journal_mode=OFF").fetchone()
+            copy.execute("PRAGMA synchronous=OFF")
+            source.backup(copy, pages=STEP_PAGES, progress=after_step)
+            _end_reading(source)
+    except OSError as error:
+        raise Full(f"{partial} cannot be written: {error.strerror}") from error
+    finally:
+        copy.close()
+    try:
+        os.pwrite(descriptor, _NO_LOG, _NO_LOG_OFFSET)
+        os.fsync(descriptor)
+    except OSError as error:
+        raise Unavailable(f"{partial} cannot be written: {error.strerror}") from error
+
+
+def _end_reading(source: sqlite3.Connection) -> None:
+    """Let the owner's log start over, before anything else is done with the copy."""
+    if source.in_transaction:
+        source.execute("COMMIT")
+
+
+def publish(partial: str, target: str, *, replace: bool) -> None:
+    """Give a whole, synced copy its name, in one step, and sync the folder.
+
+    Raises:
+        Exists: the name is taken and not to be replaced.
+        Unavailable: the folder cannot be written.
+    """
+    try:
+        if replace:
+            os.replace(partial, target)
+        else:
+            _rename_to_free(partial, target)
+        sync_folder(target)
+    except FileExistsError:
+        raise Exists(f"{target} exists already") from None
+    except OSError as error:
+        raise Unavailable(f"{target} cannot be made: {error.strerror}") from error
+
+
+def _rename_to_free(partial: str, target: str) -> None:
+    """Rename without replacing; a file system without hard links has a moment between."""
+    try:
+        os.link(partial, target)
+    except FileExistsError:
+        raise
+    except OSError:
+        if os.path.lexists(target):
+            raise FileExistsError from None
+        os.rename(partial, target)
+    else:
+        os.unlink(partial)
+
+
+def check_free(target: str, *, replace: bool) -> None:
+    """Refuse a name that is taken, or beside which a log lies that SQLite would play into it.
+
+    Raises:
+        Exists: there is a file, not to be replaced.
+        Invalid: it is a folder.
+        Unavailable: there is a log, so somebody uses that name or has been killed with it.
+    """
+    if os.path.isdir(target):
+        raise Invalid(f"{target} is a folder")
+    if os.path.lexists(target) and not replace:
+        raise Exists(f"{target} exists already")
+    for ending in ("-wal", "-shm", "-journal"):
+        if os.path.lexists(f"{target}{ending}"):
+            raise Unavailable(f"{target}{ending} lies there: {target} is a database in use")
+
+
+def sync_folder(path: str) -> None:
+    """Sync the folder of a file, so that its name survives a power cut."""
+    descriptor = os.open(os.path.dirname(path) or ".", os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
