@@ -531,6 +531,18 @@ class Methods:
 
         return self._call(Whoami(), User._make)
 
+    # --- the database ---
+
+    def compact(self) -> int:
+        """Give what is free in the database's file back; return how many bytes; for admins.
+
+        It goes in slices, so nobody else has to wait; a back-up that is being made
+        puts the cut of the file off.
+        """
+        from ..commands.db import DbCompact
+
+        return self._call(DbCompact(), int)
+
     def status(self) -> ServerStatus:
         """Return how the server does; Unavailable where none runs."""
         from ..commands.status import ServerStatus, Status

@@ -13,6 +13,8 @@ KEY_TTL_MS: Final = 10 * 60_000
 _FIRST_PAUSE_S: Final = 0.02
 _LONGEST_PAUSE_S: Final = 1.0
 _RECEIPT_COMMANDS: Final = frozenset(["MessageAck", "MessageNack", "MessageExtend"])
+#: Done a second time, they find it done.
+_IDEMPOTENT_COMMANDS: Final = frozenset(["DbCompact"])
 
 
 def with_key(command: Any) -> Any:
@@ -43,7 +45,7 @@ def is_repeatable(command: Any) -> bool:
     if hasattr(command, "no_ack"):
         return not command.no_ack
     name = type(command).__name__
-    return name in _RECEIPT_COMMANDS or syntax_of(type(command)).reads
+    return name in _RECEIPT_COMMANDS | _IDEMPOTENT_COMMANDS or syntax_of(type(command)).reads
 
 
 class Backoff:

@@ -11,7 +11,7 @@ from typing import Any, Final
 from .grammar import Syntax
 
 #: The modules that have commands, by the order in which documents list them.
-NOUNS: Final = ("queue", "channel", "message", "dead", "user", "status")
+NOUNS: Final = ("queue", "channel", "message", "dead", "user", "db", "status")
 
 
 def syntax_of(command: type[Any]) -> Syntax:

@@ -21,6 +21,7 @@ from collections import deque
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, Final, cast
 
+from ..commands.db import DbCompact
 from ..commands.dead import DeadDrop, DeadList, DeadRetry
 from ..commands.delivery import Message
 from ..commands.grammar import Syntax
@@ -56,7 +57,7 @@ WRITE_HIGH_WATER: Final = 1024 * 1024
 MAX_CONSUMERS: Final = 100
 #: What holds what follows until it is answered: it may be executed in several
 #: transactions, or makes a consumer.
-_HOLDING: Final = frozenset([QueuePurge, DeadList, DeadRetry, DeadDrop, QueueConsume])
+_HOLDING: Final = frozenset([QueuePurge, DeadList, DeadRetry, DeadDrop, DbCompact, QueueConsume])
 #: What a session asks for that is no command of the broker.
 _ANSWERED_HERE: Final = (Reply, Login, Goodbye)
 #: Who has not logged in after so many seconds is disconnected.

@@ -10,7 +10,7 @@ from sqlalchemy import Connection
 
 from ..errors import Invalid, NotFound, Unavailable
 from . import schema
-from .dialect import SQLiteDialect, StoreFailure, translated
+from .dialect import SQLiteDialect, StoreFailure, cut_file, translated
 from .transaction import Limits, Transaction
 
 
@@ -105,16 +105,19 @@ class Database:
         connection = self._connection
         if connection is None:
             raise AssertionError("the database is not open")
-        with self.errors(), _rolled_back(connection), connection.begin():
-            tx = Transaction(
-                connection, self._dialect.name, self.path, now, self.limits,
-                has_consumers=self.has_consumers,
-            )  # fmt: skip
-            try:
-                yield tx
-                tx.flush()
-            finally:
-                tx.close()
+        with self.errors():
+            with _rolled_back(connection), connection.begin():
+                tx = Transaction(
+                    connection, self._dialect.name, self.path, now, self.limits,
+                    has_consumers=self.has_consumers,
+                )  # fmt: skip
+                try:
+                    yield tx
+                    tx.flush()
+                finally:
+                    tx.close()
+            if tx.cuts_file:
+                cut_file(connection)
 
     @contextmanager
     def errors(self) -> Iterator[None]:

@@ -10,7 +10,7 @@ import sqlite3
 from collections.abc import Callable, Collection, Iterator
 from contextlib import contextmanager
 
-from sqlalchemy import Engine, create_engine, event
+from sqlalchemy import Connection, Engine, create_engine, event
 from sqlalchemy.engine.interfaces import DBAPIConnection
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.pool import NullPool, StaticPool
@@ -122,6 +122,39 @@ class SQLiteDialect:
                 f"{self.path} is on a {kind} file system, which does not keep SQLite's promises; "
                 "choose a local disk (or set BROKER_ANY_FILESYSTEM=1 to take the risk)"
             )
+
+
+def free_pages(connection: Connection) -> tuple[int, int]:
+    """Return how many pages of the file are free, and how many bytes each has."""
+    scalar = connection.exec_driver_sql
+    return (
+        int(scalar("PRAGMA freelist_count").scalar() or 0),
+        int(scalar("PRAGMA page_size").scalar() or 0),
+    )
+
+
+def give_back(connection: Connection, pages: int) -> None:
+    """Move pages from the end of the file to free places; a checkpoint then cuts it."""
+    cursor = connection.connection.cursor()
+    cursor.execute(f"PRAGMA incremental_vacuum({pages:d})")
+    # It does a page a step.
+    cursor.fetchall()
+    cursor.close()
+
+
+def cut_file(connection: Connection) -> None:
+    """Move the log into the file and cut both; outside of a transaction.
+
+    As far as no reader, such as a back-up, needs the log; for such it does not wait.
+    """
+    cursor = connection.connection.cursor()
+    cursor.execute("PRAGMA busy_timeout=0")
+    try:
+        cursor.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+        cursor.fetchall()
+    finally:
+        cursor.execute(f"PRAGMA busy_timeout={BUSY_TIMEOUT_MS}")
+        cursor.close()
 
 
 def check_is_ours(tables: Collection[str]) -> None:

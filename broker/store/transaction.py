@@ -14,6 +14,7 @@ from ..errors import Full
 from ..models.sequences import ID_SEQUENCE
 from ..names import MIN_FREE_BYTES
 from . import statements as sql
+from .dialect import free_pages
 from .statements import BULK_SIZES, Bulk, Statement
 
 #: Wakes whoever waits for a queue that is gone.
@@ -95,6 +96,7 @@ class Transaction:
         left_to_clean_up: whether it has left deliveries of deleted queues behind.
         ended: ids of deliveries whose lease it has ended otherwise than by a receipt.
         changed_users: ids of users whose password changed or who were deleted.
+        cuts_file: whether the file is to be cut after the commit, before anybody is told.
     """
 
     def __init__(
@@ -119,6 +121,7 @@ class Transaction:
         self.left_to_clean_up = False
         self.ended: set[int] = set()
         self.changed_users: set[int] = set()
+        self.cuts_file = False
         self._dialect = dialect
         self._path = path
         self._has_room: bool | None = None
@@ -247,9 +250,8 @@ class Transaction:
         free = disk.f_bavail * disk.f_frsize
         if free >= MIN_FREE_BYTES:
             return free
-        scalar = self.connection.exec_driver_sql
-        pages = scalar("PRAGMA freelist_count").scalar() or 0
-        return int(free + pages * (scalar("PRAGMA page_size").scalar() or 0))
+        pages, page_size = free_pages(self.connection)
+        return free + pages * page_size
 
     # --- ids ---
 

@@ -6,10 +6,21 @@ refuses it. It commits nothing and waits for nothing. It refuses before it
 writes, so that a refused command leaves no trace in a batch that goes on.
 """
 
-from . import atomic, channels, copies, dead, deliveries, messages, queues, status, users
+from . import (
+    atomic,
+    channels,
+    compaction,
+    copies,
+    dead,
+    deliveries,
+    messages,
+    queues,
+    status,
+    users,
+)
 from .registry import execute
 
 __all__ = [
-    "atomic", "channels", "copies", "dead", "deliveries", "execute", "messages", "queues",
-    "status", "users",
+    "atomic", "channels", "compaction", "copies", "dead", "deliveries", "execute", "messages",
+    "queues", "status", "users",
 ]  # fmt: skip
