@@ -24,6 +24,8 @@ LARGEST_MESSAGE_BYTES: Final = 500_000_000
 #: Below so much free disk (or free pages in the file) sends are refused, so that
 #: pulls and acks still have room for the log they write.
 MIN_FREE_BYTES: Final = 32 * 1024 * 1024
+#: What a line of an export may have beside its body: copies with all their failures.
+MAX_RECORD_BYTES: Final = 1024 * 1024
 MAX_HEADERS: Final = 64
 MAX_HEADER_BYTES: Final = 16 * 1024
 MAX_CONTENT_TYPE_LENGTH: Final = 255

@@ -27,6 +27,8 @@ NOUNS = {
     "shell": ("shell", "A menu of everything, for people."),
     "backup": ("backup", "Copy the database while it is in use."),
     "restore": ("backup", "Make a database of a back-up."),
+    "export": ("moving", "Write all that a database holds as lines of JSON."),
+    "import": ("moving", "Take in what an export has written."),
     "db": ("db", "Check the database file, compact it, upgrade it."),
 }
 #: What a shell reports of a process that SIGPIPE has ended.
@@ -46,7 +48,9 @@ class Root(Group):
         entry = NOUNS.get(cmd_name)
         if entry is None:
             return None
-        command: click.Command = getattr(import_module(f"{__package__}.{entry[0]}"), cmd_name)
+        module = import_module(f"{__package__}.{entry[0]}")
+        # Two are called by words of Python.
+        command: click.Command = getattr(module, cmd_name, None) or getattr(module, f"{cmd_name}_")
         return command
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:

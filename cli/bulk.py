@@ -5,10 +5,10 @@ from __future__ import annotations
 import json
 import os
 import sys
-from collections.abc import Iterator
-from typing import TYPE_CHECKING, Any, BinaryIO, NamedTuple
+from typing import TYPE_CHECKING, Any, BinaryIO
 
-from broker.errors import BrokerError, Invalid, TooBig
+from broker.client.lines import Batch, batches
+from broker.errors import BrokerError, Invalid
 from broker.names import LARGEST_MESSAGE_BYTES, parse_duration
 
 from .output import is_terminal, write_value
@@ -18,27 +18,12 @@ from .settings import Settings
 if TYPE_CHECKING:
     from broker.client.sync import Client
 
-#: What one batch holds at most: lines, and bytes of them (one line always fits).
-BATCH_LINES = 500
-BATCH_BYTES = 1024 * 1024
 #: What a line of JSON may say, as a pulled message does, and what it may choose.
 _CHOSEN = frozenset(["body", "encoding", "content_type", "headers", "priority"])
 _MORE = frozenset(["delay", "at", "ttl", "key", "key_ttl"])
 _PULLED = frozenset(
     ["id", "queue", "sender", "sent_at", "attempts", "receipt", "leased_until", "died"]
 )
-
-
-class Batch(NamedTuple):
-    """Lines that are sent together; ``first`` is the number of the first, from 1."""
-
-    first: int
-    lines: list[bytes]
-
-    @property
-    def size(self) -> int:
-        """The bytes of the lines, their ends counted."""
-        return sum(map(len, self.lines)) + len(self.lines)
 
 
 def send_lines(
@@ -163,39 +148,3 @@ def opened(path: str | None) -> BinaryIO:
     if sys.stdin is None:
         raise Invalid("no lines: give them as --file or on stdin, which is closed")
     return os.fdopen(0, "rb", closefd=False)
-
-
-def batches(file: BinaryIO, max_bytes: int) -> Iterator[Batch]:
-    """Yield the lines of a file in batches.
-
-    Args:
-        file: to read.
-        max_bytes: of one line; more of it is not read.
-
-    Raises:
-        TooBig: a line is longer.
-        Invalid: the file cannot be read.
-    """
-    lines: list[bytes] = []
-    size = 0
-    number = first = 1
-    for line in _lines(file, max_bytes):
-        if lines and (len(lines) == BATCH_LINES or size + len(line) > BATCH_BYTES):
-            yield Batch(first, lines)
-            lines, size, first = [], 0, number
-        lines.append(line)
-        size += len(line)
-        number += 1
-    if lines:
-        yield Batch(first, lines)
-
-
-def _lines(file: BinaryIO, max_bytes: int) -> Iterator[bytes]:
-    """Yield the lines of a file without their ends."""
-    try:
-        while line := file.readline(max_bytes + 2):
-            if len(line) > max_bytes + 1:
-                raise TooBig(f"a line has at most {max_bytes} bytes")
-            yield line.removesuffix(b"\n")
-    except OSError as error:
-        raise Invalid(f"the lines cannot be read: {error.strerror}") from error

@@ -14,7 +14,7 @@ _FIRST_PAUSE_S: Final = 0.02
 _LONGEST_PAUSE_S: Final = 1.0
 _RECEIPT_COMMANDS: Final = frozenset(["MessageAck", "MessageNack", "MessageExtend"])
 #: Done a second time, they find it done.
-_IDEMPOTENT_COMMANDS: Final = frozenset(["DbCompact"])
+_IDEMPOTENT_COMMANDS: Final = frozenset(["DbCompact", "DbImport"])
 
 
 def with_key(command: Any) -> Any:

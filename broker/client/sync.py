@@ -6,7 +6,7 @@ import os
 import threading
 from collections.abc import Callable, Generator
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, BinaryIO, TypeVar
 
 from .. import config
 from ..commands.grammar import check
@@ -17,6 +17,7 @@ from .methods import Methods
 from .transport import Transport
 
 if TYPE_CHECKING:
+    from ..commands.db import Imported
     from ..service.files import Checked, Contents
     from ..store.snapshot import Progress
     from .consuming import Consumed
@@ -195,6 +196,41 @@ class Client(Methods):
         from ..service import files
 
         return files.check(self._database())
+
+    def export(self, file: BinaryIO, *, with_secrets: bool = False) -> None:
+        """Write all that the database holds as lines of JSON, as of one moment.
+
+        It is read in this process, as by :meth:`backup`.
+
+        Args:
+            file: takes the lines; it may be slow.
+            with_secrets: whether users come with the hashes of their passwords.
+
+        Raises:
+            NotFound: there is no such database.
+            Unavailable: this is a client of a socket, or the file cannot be read.
+            Full: there is no room for the copy that is read.
+        """
+        from ..service import files
+
+        with files.exported(self._database(), with_secrets=with_secrets) as (_, lines):
+            file.writelines(lines)
+
+    def import_from(self, file: BinaryIO) -> Imported:
+        """Take in what :meth:`export` has written; for admins.
+
+        In batches that are stored whole or not at all, each synced. What is there
+        already stays as it is; what was imported within the last 7 days does not come
+        again, so an import that was cut off is simply repeated.
+
+        Raises:
+            Invalid, TooBig: a line is wrong; says which, and how far it had come.
+            Denied: the caller is no admin.
+            Full: the disk is.
+        """
+        from .importing import import_lines
+
+        return import_lines(self, file)
 
     def _database(self) -> str:
         path = self._transport.database

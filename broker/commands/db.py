@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Final, NamedTuple
 
-from .grammar import Syntax
+from .grammar import LIMIT, LINE, Argument, Option, Syntax
 
 
 class DbCompact(NamedTuple):
@@ -19,7 +19,46 @@ class DbCompact(NamedTuple):
     given_back: int = 0
 
 
+class Imported(NamedTuple):
+    """What an import has stored.
+
+    Attributes:
+        users, channels, queues, subscriptions, messages, keys: how many are new; a
+            subscription's queue counts as its subscription.
+        deliveries: of those messages.
+        known: how many records were there already, and were left as they are.
+    """
+
+    users: int
+    channels: int
+    queues: int
+    subscriptions: int
+    messages: int
+    deliveries: int
+    keys: int
+    known: int
+
+
+class DbImport(NamedTuple):
+    """Store lines of an export, all or none; for admins. Answers :class:`Imported`.
+
+    The first line is the header of the export, whichever lines follow. Repeating it
+    stores nothing twice. ``first_line`` is the number, in its file, of the line after
+    the header, for what is said of a line that is refused.
+    """
+
+    lines: tuple[bytes, ...]
+    first_line: int = 2
+
+
 SYNTAX: Final = (
+    Syntax(
+        ("DB", "IMPORT"), DbImport, (Argument("lines", LINE, repeated=True, counted=True),),
+        (Option("FROM", "first_line", LIMIT, "the number of the second line in its file"),),
+        "record",
+        "Store lines of an export, led by its header, all or none (admins only).",
+        Imported, creates=True,
+    ),
     Syntax(
         ("DB", "COMPACT"), DbCompact, (), (), "count",
         "Give what is free in the database file back to the file system (admins only); "

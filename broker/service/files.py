@@ -1,4 +1,4 @@
-"""What is done with a database's file as a whole: back-up, restore, check.
+"""What is done with a database's file as a whole: back-up, restore, check, export.
 
 In the process that asks, with a server running or without: who may read the file
 may copy it, and nobody is let write one on a server's machine from afar. What is in
@@ -7,21 +7,25 @@ use is only read (:mod:`broker.store.snapshot`); what is looked into is a copy.
 
 from __future__ import annotations
 
+import errno
 import os
 import sqlite3
+import time
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from typing import NamedTuple
 
-from ..errors import Internal, Invalid, Unavailable
-from ..store import checks, schema
-from ..store.dialect import StoreFailure
+from ..commands.archive import write_header, write_record
+from ..errors import Full, Internal, Invalid, Unavailable
+from ..store import checks, export, schema
+from ..store.dialect import StoreFailure, engine_over
 from ..store.owner import OwnerLock, lock_path
 from ..store.snapshot import (
     Progress,
     check_free,
     open_unshared,
     partial_copy,
+    partial_file,
     private_copy,
     publish,
     revision_of,
@@ -167,6 +171,66 @@ def check(database: str) -> Checked:
                 return Checked(_contents(copy, database), tuple(checks.disorder(copy)))
     except StoreFailure as failure:
         return Checked(None, (str(failure),))
+
+
+@contextmanager
+def exported(database: str, *, with_secrets: bool = False) -> Iterator[tuple[int, Iterator[bytes]]]:
+    """Yield how many messages a database has, and the lines of its export.
+
+    The lines are those of one moment, each with its end. They are read from a
+    temporary copy, so whoever takes them may be as slow as it likes.
+
+    Args:
+        database: the path.
+        with_secrets: whether users come with the hashes of their passwords.
+
+    Raises:
+        NotFound: there is no such database.
+        Invalid: it is of a newer version, or no broker database.
+        Unavailable: it cannot be read.
+        Full: there is no room for the copy.
+    """
+    with ExitStack() as stack:
+        stack.enter_context(_failures_told())
+        source = stack.enter_context(snapshot(database))
+        revision = _check_revision(database, revision_of(source))
+        copy = stack.enter_context(private_copy(source))
+        if revision != schema.HEAD:
+            schema.upgrade_copy(copy)
+        messages = _contents(copy, database).messages
+        yield messages, _lines(copy, with_secrets)
+
+
+def _lines(copy: sqlite3.Connection, with_secrets: bool) -> Iterator[bytes]:
+    now = time.time_ns() // 1_000_000
+    with engine_over(copy).connect() as connection:
+        yield write_header(export.header_of(connection, now, with_secrets=with_secrets)) + b"\n"
+        for record in export.records_of(connection, now, with_secrets=with_secrets):
+            yield write_record(record) + b"\n"
+
+
+def export_to_file(lines: Iterator[bytes], target: str, *, replace: bool = False) -> None:
+    """Write lines to a file that appears, synced and mode 0600, once all of them are there.
+
+    Raises:
+        Exists: the target exists, unless ``replace``.
+        Invalid: it is a folder.
+        Unavailable: it cannot be written.
+        Full: there is no room for it.
+    """
+    target = os.path.abspath(target)
+    check_free(target, replace=replace)
+    with partial_file(target) as (partial, descriptor):
+        try:
+            with os.fdopen(descriptor, "wb", closefd=False) as file:
+                file.writelines(lines)
+                file.flush()
+                os.fsync(descriptor)
+        except OSError as error:
+            if error.errno in (errno.ENOSPC, errno.EDQUOT):
+                raise Full(f"there is no room for {target}") from error
+            raise Unavailable(f"{target} cannot be written: {error.strerror}") from error
+        publish(partial, target, replace=replace)
 
 
 def _verified(partial: str, target: str) -> Contents:

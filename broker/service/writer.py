@@ -16,6 +16,7 @@ from typing import Any, Final, NamedTuple, Protocol
 
 from ..commands.atomic import Atomic
 from ..commands.channel import ChannelPublish, ChannelPull
+from ..commands.db import DbImport
 from ..commands.message import MessageAck
 from ..commands.queue import QueueConsume, QueuePeek, QueuePull, QueueSend, QueueSendMany
 from ..commands.request import Request
@@ -275,7 +276,7 @@ def take_some(queue: deque[Request], max_message_bytes: int) -> tuple[list[Reque
 
 
 def weight(command: Any, max_message_bytes: int) -> int:
-    """Return the bytes of bodies that a command holds, or that its answer may."""
+    """Return the bytes of bodies or lines that a command holds, or that its answer may."""
     weigh = _WEIGHTS.get(type(command))
     return 0 if weigh is None else weigh(command, max_message_bytes)
 
@@ -286,6 +287,10 @@ def _of_body(command: QueueSend | ChannelPublish, _: int) -> int:
 
 def _of_bodies(command: QueueSendMany, _: int) -> int:
     return sum(map(len, command.bodies))
+
+
+def _of_lines(command: DbImport, _: int) -> int:
+    return sum(map(len, command.lines))
 
 
 def _of_parts(command: Atomic, max_message_bytes: int) -> int:
@@ -306,6 +311,7 @@ _WEIGHTS: Final[Mapping[type, Callable[[Any, int], int]]] = {
     QueueSend: _of_body,
     ChannelPublish: _of_body,
     QueueSendMany: _of_bodies,
+    DbImport: _of_lines,
     Atomic: _of_parts,
     MessageAck: _of_tail,
     QueuePull: _of_answer,

@@ -149,11 +149,24 @@ def partial_copy(
         Unavailable: another process is making the same, or it cannot be written.
         Full: there is no room for it.
     """
+    with partial_file(target) as (partial, descriptor):
+        _copy_into(source, partial, descriptor, progress)
+        yield partial
+
+
+@contextmanager
+def partial_file(target: str) -> Iterator[tuple[str, int]]:
+    """Yield the path and the descriptor of an empty ``TARGET.partial``, this process's alone.
+
+    The body fills and syncs it, and gives it its name with :func:`publish`.
+
+    Raises:
+        Unavailable: another process is making the same, or it cannot be written.
+    """
     partial = f"{target}.partial"
     descriptor = _claim(partial)
     try:
-        _copy_into(source, partial, descriptor, progress)
-        yield partial
+        yield partial, descriptor
     finally:
         if os.path.exists(partial):
             os.unlink(partial)

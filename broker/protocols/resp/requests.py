@@ -19,6 +19,7 @@ from collections import deque
 from typing import Final, NamedTuple, NoReturn
 
 from ...errors import BrokerError, Protocol, TooBig
+from ...names import MAX_RECORD_BYTES
 
 
 class Limits(NamedTuple):
@@ -52,14 +53,16 @@ _HTTP: Final = (
 def after_login(max_message_bytes: int) -> Limits:
     """Return the limits of those who have logged in.
 
-    A body may be as large as the broker takes, a command carries many bodies.
+    A body may be as large as the broker takes (which is for who stores it to check), a
+    command carries many bodies.
     """
     return Limits(
         # What a person types, or a shell prints, in one line.
         max_inline=64 * 1024,
         max_arguments=64 * 1024,
         # Headers and receipts are arguments too, and have limits of their own.
-        max_bulk=max(64 * 1024, max_message_bytes),
+        # The largest is a line of an import, with a body as base64: half as much again.
+        max_bulk=MAX_RECORD_BYTES + max_message_bytes * 3 // 2,
         max_command=max(16 * 1024 * 1024, 2 * max_message_bytes),
     )
 

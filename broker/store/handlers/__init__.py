@@ -13,6 +13,7 @@ from . import (
     copies,
     dead,
     deliveries,
+    imports,
     messages,
     queues,
     status,
@@ -21,6 +22,6 @@ from . import (
 from .registry import execute
 
 __all__ = [
-    "atomic", "channels", "compaction", "copies", "dead", "deliveries", "execute", "messages",
-    "queues", "status", "users",
+    "atomic", "channels", "compaction", "copies", "dead", "deliveries", "execute", "imports",
+    "messages", "queues", "status", "users",
 ]  # fmt: skip

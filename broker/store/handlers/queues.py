@@ -59,15 +59,23 @@ def insert_queue(
     owner_id: int,
     channel_id: int | None,
     settings: Mapping[str, Any],
+    **columns: Any,
 ) -> int:
-    """Store an empty queue and return its id; ``settings`` are those that were given."""
+    """Store an empty queue and return its id.
+
+    Args:
+        settings: those that were given.
+        columns: what else is not as it is of a new queue.
+    """
     queue_id = tx.allocate()
-    values = default_settings(SUBSCRIPTION_SETTINGS) | dict(settings)
+    values = {
+        "created_at": tx.now, "dropped": 0, "sends_paused": False, "pulls_paused": False,
+        **default_settings(SUBSCRIPTION_SETTINGS), **settings, **columns,
+    }  # fmt: skip
     tx.connection.execute(
         insert(QueueModel).values(
-            id=queue_id, name=name, owner_id=owner_id, channel_id=channel_id, created_at=tx.now,
-            ready=0, delayed=0, leased=0, dead=0, bytes=0, dropped=0,
-            sends_paused=False, pulls_paused=False, is_limited=False, **values,
+            id=queue_id, name=name, owner_id=owner_id, channel_id=channel_id,
+            ready=0, delayed=0, leased=0, dead=0, bytes=0, is_limited=False, **values,
         )
     )  # fmt: skip
     _derive(tx, queue_id, settings)
@@ -243,10 +251,13 @@ def _record(tx: Transaction, row: Any) -> Queue:
         setting.show(value) for setting, value in zip(SUBSCRIPTION_SETTINGS, row[12:], strict=True)
     )
     oldest = _oldest_ready_ms(tx, queue_id) if row[4] else None
-    return Queue._make((*fields, oldest, dropped, _paused(sends_paused, pulls_paused), *settings))
+    return Queue._make(
+        (*fields, oldest, dropped, paused_text(sends_paused, pulls_paused), *settings)
+    )
 
 
-def _paused(sends: bool, pulls: bool) -> str | None:
+def paused_text(sends: bool, pulls: bool) -> str | None:
+    """Return which of sends and pulls are paused, as records have it."""
     if sends and pulls:
         return "all"
     return "sends" if sends else "pulls" if pulls else None

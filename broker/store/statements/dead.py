@@ -7,13 +7,17 @@ from typing import Any
 from sqlalchemy import bindparam, insert, select
 
 from ...models import DeadDelivery, Delivery
-from .statement import NULL, ZERO, Statement, delete_from, table_of
+from .statement import NULL, ZERO, Statement, delete_from, insert_into, table_of
 
 _DELIVERIES = table_of(Delivery)
 _DEAD = table_of(DeadDelivery)
 
 _KEPT = ("id", "queue_id", "message_id", "rank", "size")
 
+#: As they were elsewhere.
+IMPORT_DEAD = insert_into(
+    _DEAD, *_KEPT, "attempts", "generation", "failures", "died", "dead_at", "reason"
+)
 #: Copies a delivery to the dead; the delivery itself is deleted after it.
 BURY = Statement(
     lambda: insert(_DEAD).from_select(

@@ -32,6 +32,8 @@ _ARRIVING = (
 # --- arriving ---
 
 INSERT_DELIVERIES = insert_into(_DELIVERIES, *_ARRIVING)
+#: As they were elsewhere.
+IMPORT_DELIVERIES = insert_into(_DELIVERIES, *_ARRIVING, "failures", "died")
 
 
 def _fan_out(expires_at: Any, *conditions: Any) -> Any:

@@ -14,6 +14,16 @@ _KEYS = table_of(IdempotencyKey)
 INSERT_MESSAGES = insert_into(
     _MESSAGES, "id", "sender", "sent_at", "content_type", "headers", "body"
 )  # fmt: skip
+FIND_MESSAGE = Statement(
+    lambda: select(
+        _MESSAGES.c.sender,
+        _MESSAGES.c.sent_at,
+        _MESSAGES.c.content_type,
+        _MESSAGES.c.headers,
+        _MESSAGES.c.body,
+    ).where(_MESSAGES.c.id == bindparam("message")),
+    "message",
+)
 DELETE_MESSAGES = delete_from(_MESSAGES, "id")
 
 INSERT_PUBLICATIONS = insert_into(_PUBLICATIONS, "message_id", "copies", "remaining")
