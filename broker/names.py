@@ -25,7 +25,7 @@ LARGEST_MESSAGE_BYTES: Final = 500_000_000
 #: pulls and acks still have room for the log they write.
 MIN_FREE_BYTES: Final = 32 * 1024 * 1024
 #: What a line of an export may have beside its body: copies with all their failures.
-MAX_RECORD_BYTES: Final = 1024 * 1024
+MAX_RECORD_BYTES: Final = 2 * 1024 * 1024
 MAX_HEADERS: Final = 64
 MAX_HEADER_BYTES: Final = 16 * 1024
 MAX_CONTENT_TYPE_LENGTH: Final = 255

@@ -89,7 +89,9 @@ def _keys(admin: broker.Client) -> None:
 
 
 def normal(export: bytes, *, moved: bool) -> list[dict[str, Any]]:
-    """Return the records of an export without what moving may change: ids alone.
+    """Return the records of an export without what moving may change.
+
+    That is ids, when the user was made who imports, and the order of the keys.
 
     Args:
         export: all of it.
@@ -98,6 +100,7 @@ def normal(export: bytes, *, moved: bool) -> list[dict[str, Any]]:
     """
     header, *lines = (json.loads(line) for line in export.splitlines())
     assert header["format"] == "broker-export"
+    importer = lines[0]["name"]
     for line in lines:
         if line["kind"] == "message":
             del line["id"]
@@ -108,4 +111,8 @@ def normal(export: bytes, *, moved: bool) -> list[dict[str, Any]]:
         elif line["kind"] == "key":
             # A digest over ids too; what a key stands for has tests of its own.
             line.pop("message", None)
-    return list(lines)
+        elif line.get("name") == importer:
+            del line["created_at"]
+    keys = [line for line in lines if line["kind"] == "key"]
+    rest = [line for line in lines if line["kind"] != "key"]
+    return rest + sorted(keys, key=json.dumps)

@@ -25,7 +25,7 @@ FORMAT: Final = "broker-export"
 VERSION: Final = 1
 #: Copies of a publication go into a line by their place, so many to each: the same
 #: ones stay together in whatever export.
-COPIES_A_LINE: Final = 200
+COPIES_A_LINE: Final = 64
 #: Ids of other databases; far enough from the end for all that follow.
 MAX_LAST_ID: Final = 2**62
 #: `N attempts, the last: REASON`

@@ -13,6 +13,7 @@ import sqlite3
 import time
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
+from itertools import chain
 from typing import NamedTuple
 
 from ..commands.archive import write_header, write_record
@@ -198,15 +199,12 @@ def exported(database: str, *, with_secrets: bool = False) -> Iterator[tuple[int
         if revision != schema.HEAD:
             schema.upgrade_copy(copy)
         messages = _contents(copy, database).messages
-        yield messages, _lines(copy, with_secrets)
-
-
-def _lines(copy: sqlite3.Connection, with_secrets: bool) -> Iterator[bytes]:
-    now = time.time_ns() // 1_000_000
-    with engine_over(copy).connect() as connection:
-        yield write_header(export.header_of(connection, now, with_secrets=with_secrets)) + b"\n"
-        for record in export.records_of(connection, now, with_secrets=with_secrets):
-            yield write_record(record) + b"\n"
+        connection = stack.enter_context(engine_over(copy).connect())
+        now = time.time_ns() // 1_000_000
+        header = export.header_of(connection, now, with_secrets=with_secrets)
+        records = export.records_of(connection, now, with_secrets=with_secrets)
+        lines = chain([write_header(header)], map(write_record, records))
+        yield messages, (line + b"\n" for line in lines)
 
 
 def export_to_file(lines: Iterator[bytes], target: str, *, replace: bool = False) -> None:
