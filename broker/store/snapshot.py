@@ -17,14 +17,18 @@ starts over when another process writes, but not inside a read transaction.
 from __future__ import annotations
 
 import fcntl
+import logging
 import os
 import sqlite3
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
-from ..errors import Exists, Full, Invalid, NotFound, Unavailable
+from ..errors import BrokerError, Exists, Full, Invalid, NotFound, Unavailable
 from ..models.base import VERSION_TABLE
 from .dialect import BUSY_TIMEOUT_MS, check_is_ours, translated, uri_path
+from .owner import OwnerLock
+
+logger = logging.getLogger(__name__)
 
 #: Told the bytes that are done and those there are in all.
 Progress = Callable[[int, int], None]
@@ -60,6 +64,7 @@ def snapshot(path: str) -> Iterator[sqlite3.Connection]:
         raise Invalid(f"{path} is a folder, not a database")
     if not os.access(path, os.R_OK):
         raise Unavailable(f"{path} may not be read by this user")
+    had_log = _has_log(path)
     with translated(path):
         connection = _open(path)
         try:
@@ -69,6 +74,26 @@ def snapshot(path: str) -> Iterator[sqlite3.Connection]:
             yield connection
         finally:
             connection.close()
+            if not had_log and _has_log(path):
+                _tidy(path)
+
+
+def _tidy(path: str) -> None:
+    """Have SQLite take away the log that reading has made, if nobody else is there.
+
+    A read-only connection leaves it behind; one that may write takes it along, which
+    is for the owner to do, and done by the next one in any case.
+    """
+    lock = OwnerLock(path)
+    try:
+        if lock.acquire(0) is None:
+            connection = sqlite3.connect(f"file:{uri_path(path)}?mode=rw", uri=True)
+            connection.execute("SELECT count(*) FROM sqlite_master").fetchone()
+            connection.close()
+    except (BrokerError, sqlite3.Error) as error:
+        logger.debug("%s keeps its log: %s", path, error)
+    finally:
+        lock.close()
 
 
 def _open(path: str) -> sqlite3.Connection:

@@ -338,3 +338,48 @@ def test_a_read_only_folder_is_no_hindrance_to_restore(tmp_path: Path) -> None:
         shelf.chmod(0o700)
     assert only_file(shelf, "copy.db")
     assert len(drained(tmp_path / "new.db")) == 200
+
+
+def test_reading_leaves_nothing_beside_a_database_at_rest(tmp_path: Path) -> None:
+    database = tmp_path / "broker.db"
+    fill(database)
+    before = database.read_bytes()
+    for words in (("backup", str(tmp_path / "copy.db")), ("db", "check"), ("export",)):
+        assert brokerctl(*words, url=database).returncode == 0
+        assert sorted(path.name for path in tmp_path.glob("broker*")) == [
+            "broker.db",
+            "broker.db.lock",
+        ]
+    assert database.read_bytes() == before
+
+
+def test_a_log_that_a_killed_process_has_left_is_part_of_the_back_up(tmp_path: Path) -> None:
+    database, copy = tmp_path / "broker.db", tmp_path / "copy.db"
+    with running_server(database) as server:
+        with broker.connect(str(database)) as client:
+            client.create_queue("jobs")
+            client.send_many("jobs", BODIES)
+        server.stop(signal.SIGKILL)
+        assert (tmp_path / "broker.db-wal").stat().st_size > 200_000
+        assert brokerctl("backup", str(copy), url=database).returncode == 0
+        assert drained(copy) == BODIES
+        assert drained(database) == BODIES
+
+
+def test_compacting_does_not_wait_for_a_back_up(tmp_path: Path) -> None:
+    database, copy = tmp_path / "broker.db", tmp_path / "copy.db"
+    fill(database, 20)
+    with running_server(database), broker.connect(str(database)) as client:
+        client.purge("jobs")
+        given_back: list[int] = []
+
+        def after_step(done: int, total: int) -> None:
+            given_back.append(client.compact())
+
+        with broker.connect(str(database)) as other:
+            other.backup(str(copy), progress=after_step)
+        assert given_back[0] > 3_000_000
+        # The copy has kept the log alive; now the file can be cut.
+        client.compact()
+        assert database.stat().st_size < 1_000_000
+    assert brokerctl("db", "check", url=copy).returncode == 0
