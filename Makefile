@@ -89,6 +89,9 @@ bench: $(BENCH_STAMP) ## measure beside every peer that is installed; some 20 mi
 bench-million: $(STAMP) ## what a million messages in front cost
 	$(BIN)/python -m benchmarks.million
 
+bench-backup: $(STAMP) ## what a back-up costs those who go on
+	$(BIN)/python -m benchmarks.backup
+
 bench-oneshot: $(STAMP) ## what a one-shot costs
 	$(BIN)/python -m benchmarks.oneshot
 
