@@ -9,6 +9,8 @@ The rules:
   a killed owner leaves its entry behind, and the next one overwrites it.
 - The lock file is never unlinked and never the database itself: closing any
   descriptor of a database drops SQLite's own locks on it.
+- Who only reads, through a connection that is opened read-only, needs no lock: it
+  writes nothing and checkpoints nothing (:mod:`.snapshot`).
 - ``flock`` belongs to the open file and dies with its last descriptor, so a
   ``kill -9`` leaves nothing locked. A forked child shares the open file, and
   must not give its parent's lock away.
