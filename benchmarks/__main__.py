@@ -6,6 +6,7 @@ import argparse
 import os
 import platform
 import resource
+import signal
 import sqlite3
 import sys
 import tempfile
@@ -74,6 +75,8 @@ def about_machine() -> dict[str, Any]:
 def main() -> None:
     """Run what was asked for, interleaved, and report it."""
     options = arguments()
+    # As the keyboard's interrupt: the servers are stopped, their files removed.
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
     # Inherited by the servers and the generator: (i) takes a thousand connections and more.
     resource.setrlimit(resource.RLIMIT_NOFILE, (resource.getrlimit(resource.RLIMIT_NOFILE)[1],) * 2)
     unknown = [letter for letter in options.cases.split() if letter not in CASES]

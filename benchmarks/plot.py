@@ -6,23 +6,25 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
-from .report import SIZES
+from .report import SIZES, WITHOUT_SERVER
 from .results import Results, Row, shown
 
-#: Case, figure, title.
+#: Case, figure, title, and whether of servers or of what does without.
 PANELS = (
-    ("a", "rate", "(a) send, one in flight"),
-    ("b", "rate", "(b) send, window of 1000"),
-    ("c", "rate", "(c) send, 50 connections"),
-    ("d", "one at a time", "(d) pull and ack, one at a time"),
-    ("d", "push", "(d) by push"),
-    ("e", "rate", "(e) end to end"),
-    ("f", "to 100: deliveries", "(f) deliveries to 100"),
-    ("c", "p99", "(c) p99, 50 connections"),
-    ("e", "latency p99", "(e) p99, end to end, 200/s"),
-    ("i", "rate", "(i) 200 active, 1000 idle"),
-    ("g", "memory, idle", "(g) memory, idle"),
-    ("h", "send one", "(h) one-shot"),
+    ("a", "rate", "(a) send, one in flight", True),
+    ("b", "rate", "(b) send, window of 1000", True),
+    ("c", "rate", "(c) send, 50 connections", True),
+    ("d", "one at a time", "(d) pull and ack, one at a time", True),
+    ("d", "push", "(d) by push", True),
+    ("e", "rate", "(e) end to end", True),
+    ("f", "to 100: deliveries", "(f) deliveries to 100", True),
+    ("c", "p99", "(c) p99, 50 connections", True),
+    ("e", "latency p99", "(e) p99, end to end, 200/s", True),
+    ("i", "rate", "(i) 200 active, 1000 idle", True),
+    ("g", "memory, idle", "(g) memory, idle", True),
+    ("h", "send one", "(h) one-shot", True),
+    ("a", "rate", "(a) put one, without a server", False),
+    ("d", "one at a time", "(d) get and ack, without a server", False),
 )
 COLUMNS = 3
 COLOURS = {0: "#4878a8", 100: "#4878a8", 1024: "#e0a040"}
@@ -38,7 +40,18 @@ def draw(path: Path, results: Results) -> bool:
     mpl.use("Agg")
     from matplotlib import pyplot
 
-    panels = [panel for panel in PANELS if _rows(results, panel[0], panel[1])]
+    panels = []
+    for case, name, title, is_served in PANELS:
+        rows = [row for row in results if (row.case, row.figure) == (case, name)]
+        peers = [
+            peer
+            for peer in results.peers()
+            if (peer not in WITHOUT_SERVER) is is_served
+            and any(peer in results.values(row) for row in rows)
+        ]
+        rows = [row for row in rows if any(peer in results.values(row) for peer in peers)]
+        if rows:
+            panels.append((sorted(rows, key=lambda row: row.body), peers, title))
     if not panels:
         return False
     height = -(-len(panels) // COLUMNS)
@@ -47,21 +60,15 @@ def draw(path: Path, results: Results) -> bool:
     )
     for axis in axes.flat[len(panels) :]:
         axis.set_visible(False)
-    for axis, (case, name, title) in zip(axes.flat, panels, strict=False):
-        _panel(axis, results, _rows(results, case, name), title)
+    for axis, (rows, peers, title) in zip(axes.flat, panels, strict=False):
+        _panel(axis, results, rows, peers, title)
     figure.savefig(path, dpi=90)
     pyplot.close(figure)
     return True
 
 
-def _rows(results: Results, case: str, figure: str) -> list[Row]:
-    found = [row for row in results if (row.case, row.figure) == (case, figure)]
-    return sorted(found, key=lambda row: row.body)
-
-
-def _panel(axis: Any, results: Results, rows: list[Row], title: str) -> None:
+def _panel(axis: Any, results: Results, rows: list[Row], peers: list[str], title: str) -> None:
     """Draw one figure: a group of bars a peer, a bar a size of bodies."""
-    peers = [p for p in results.peers() if any(results.value(row, p) is not None for row in rows)]
     thickness = 0.8 / len(rows)
     for number, row in enumerate(rows):
         for place, peer in enumerate(peers):

@@ -9,7 +9,10 @@ from typing import Any
 from .aims import verdicts
 from .cases import CASES
 from .results import Results, Row, shown
+from .stores import STORES
 
+#: Who has a table of its own in each case.
+WITHOUT_SERVER = frozenset(store.name for store in STORES)
 SIZES = {0: "", 100: "100 B", 1024: "1 KiB"}
 
 
@@ -17,21 +20,28 @@ def table(results: Results) -> str:
     """Return one table a case: a row a figure, a column a peer, and the aims beside them."""
     parts = []
     for letter, case in CASES.items():
-        rows = [row for row in results if row.case == letter]
+        rows = sorted((row for row in results if row.case == letter), key=lambda row: row.body)
         if rows:
-            parts.append(f"### ({letter}) {case.title}\n\n{_grid(results, rows)}")
-    return "\n\n".join(parts) + "\n"
+            parts.append(f"### ({letter}) {case.title}")
+            parts.append(
+                grid(results, rows, [p for p in results.peers() if p not in WITHOUT_SERVER])
+            )
+            parts.append(grid(results, rows, [p for p in results.peers() if p in WITHOUT_SERVER]))
+    return "\n\n".join(part for part in parts if part) + "\n"
 
 
-def _grid(results: Results, rows: list[Row]) -> str:
-    rows.sort(key=lambda row: row.body)
-    with_values = {peer for row in rows for peer in results.values(row)}
-    peers = [peer for peer in results.peers() if peer in with_values]
+def grid(results: Results, rows: list[Row], peers: list[str]) -> str:
+    """Return a table of what some peers have of some rows; nothing if that is nothing."""
+    peers = [p for p in peers if any(p in results.values(row) for row in rows)]
+    rows = [row for row in rows if any(peer in results.values(row) for peer in peers)]
+    if not rows:
+        return ""
     lines = [["bodies", "figure", *peers, "aim, and what came of it"]]
     for row in rows:
         values = [shown(results.value(row, peer), row.unit) for peer in peers]
-        aims = "; ".join(str(verdict) for verdict in verdicts(results, row))
-        lines.append([SIZES.get(row.body, f"{row.body} B"), row.figure, *values, aims])
+        aims = [str(v) for v in verdicts(results, row) if v.aim.subject in peers]
+        size = SIZES.get(row.body, f"{row.body} B")
+        lines.append([size, row.figure, *values, "; ".join(aims)])
     widths = [max(len(line[column]) for line in lines) for column in range(len(lines[0]) - 1)]
     lines.insert(1, ["-" * width for width in widths] + ["---"])
     return "\n".join(

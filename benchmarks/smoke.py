@@ -1,0 +1,269 @@
+"""``python -m benchmarks.smoke``: what a change must not make worse, counted instead of timed.
+
+Statements, commits, syncs and imported modules are the same on every machine, so
+that CI can hold them. Each ceiling is what it is now (with room where a machine or
+a Python version has a say): whoever makes one better lowers it, whoever makes one
+worse is told, and must say why it is worth it.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from broker.client.sync import connect
+from broker.commands.channel import ChannelCreate, ChannelPublish, ChannelSubscribe
+from broker.commands.message import MessageAck
+from broker.commands.queue import QueueCreate, QueuePull, QueueSend
+from broker.commands.request import Request
+from broker.protocols.resp.encoder import encode_request
+from broker.store.batch import run_batch
+from broker.store.database import Database
+from broker.store.handlers.users import principal_of_uid
+from broker.store.transaction import Limits
+
+
+class Check(NamedTuple):
+    """One figure; ``ceiling`` is the most it may be."""
+
+    what: str
+    value: float
+    ceiling: float
+
+    @property
+    def is_met(self) -> bool:
+        """Whether it is no worse than it was."""
+        return round(self.value, 2) <= self.ceiling
+
+
+# --- statements a batch ---
+
+#: Messages in a batch.
+BATCH = 1000
+#: The values that a statement is shown with.
+VALUES = re.compile(r"x?'(?:[^']|'')*'|\b\d+\b|\bNULL\b", re.IGNORECASE)
+
+
+class Traced:
+    """A database whose statements are counted."""
+
+    def __init__(self, path: Path) -> None:
+        self._database = Database(str(path), Limits(1_048_576))
+        self._database.open(create=True)
+        self._now = time.time_ns() // 1_000_000
+        self._texts: list[str] = []
+        with self._database.transaction(self._now) as tx:
+            self._principal = principal_of_uid(tx, 1, "bench")
+            driver: Any = tx.connection.connection.driver_connection
+            driver.set_trace_callback(self._texts.append)
+
+    def run(self, *commands: Any) -> list[Any]:
+        """Execute one batch, which nothing may refuse."""
+        self._texts.clear()
+        requests = [Request(self._principal, command) for command in commands]
+        outcomes = run_batch(self._database, requests, self._now).outcomes
+        for outcome in outcomes:
+            if isinstance(outcome, Exception):
+                raise outcome
+        return outcomes
+
+    @property
+    def executions(self) -> int:
+        """How often the last batch made SQLite execute something."""
+        return len(self._texts)
+
+    @property
+    def statements(self) -> int:
+        """How many statements those were: the rows of an ``executemany`` are one."""
+        bare = [VALUES.sub("?", text) for text in self._texts]
+        return sum(text != before for text, before in zip(bare, ["", *bare], strict=False))
+
+    def close(self) -> None:
+        """Close it."""
+        self._database.close()
+
+
+def statements(folder: Path) -> Iterator[Check]:
+    """Count what a batch of each kind makes SQLite do."""
+    store = Traced(folder / "statements.db")
+    store.run(*(QueueCreate(f"q{n}") for n in range(10)), ChannelCreate("c"))
+    store.run(*(ChannelSubscribe("c", f"s{n}") for n in range(100)))
+
+    def checks(what: str, most: int, rows_each: float, count: int = BATCH) -> Iterator[Check]:
+        yield Check(f"statements: {what}", store.statements, most)
+        yield Check(f"rows for each: {what}", store.executions / count, rows_each)
+
+    store.run(*(QueueSend("q0", b"x") for _ in range(BATCH)))
+    yield from checks(f"{BATCH} sends to one queue", 7, 2.01)
+    store.run(*(QueueSend(f"q{n % 10}", b"x") for n in range(BATCH)))
+    yield from checks(f"{BATCH} sends to ten queues", 7, 2.02)
+    (pulled,) = store.run(QueuePull("q0", BATCH))
+    yield from checks(f"a pull of {BATCH}", 7, 1.01)
+    store.run(*(MessageAck((message.receipt,)) for message in pulled))
+    yield from checks(f"{BATCH} acks", 8, 3.01)
+    single = store.run(*(QueuePull("q1") for _ in range(100)))
+    yield from checks("100 pulls of one", 7, 1.06, 100)
+    store.run(MessageAck(tuple(message.receipt for (message,) in single)))
+    yield from checks("an ack of 100", 8, 3.04, 100)
+    store.run(*(ChannelPublish("c", b"x") for _ in range(100)))
+    yield from checks("100 publishes to 100 subscriptions", 505, 5.05, 100)
+    store.close()
+
+
+# --- commits and syncs of a server ---
+
+#: Kept in flight, of so many.
+WINDOW, SENDS = 1000, 20_000
+#: One after the other.
+SINGLE_SENDS = 200
+#: For a start, a reply, an end; only what has failed ever takes so long.
+PATIENCE_S = 60.0
+
+
+@contextmanager
+def server(database: Path, *prefix: str) -> Iterator[Path]:
+    """Run a server, behind another program if that is asked for; yields its socket."""
+    process = subprocess.Popen(
+        [*prefix, sys.executable, "-m", "broker.cli", "serve", "--database", str(database),
+         "--no-listen", "--log-level", "error"],
+        stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, env=environment(),
+    )  # fmt: skip
+    try:
+        if process.stdout is None or not (line := process.stdout.readline().decode()):
+            raise AssertionError("the server did not start")
+        yield Path(line.strip().removeprefix("listening unix://"))
+        # A tracer hands it on to none: the server itself ends, and the tracer with it.
+        os.kill(pid_of(database), signal.SIGTERM)
+        process.wait(PATIENCE_S)
+    finally:
+        process.kill()
+        process.wait()
+        if process.stdout is not None:
+            process.stdout.close()
+
+
+def pid_of(database: Path) -> int:
+    """Return the pid of a database's server."""
+    with connect(str(database)) as client:
+        return client.status().pid
+
+
+def environment() -> dict[str, str]:
+    """Return this process's variables but those that would change what is measured."""
+    return {k: v for k, v in os.environ.items() if not k.startswith(("BROKER_", "PYTHON"))}
+
+
+def send(path: Path, count: int, window: int) -> None:
+    """Send so many with so many in flight, over one connection."""
+    request = encode_request([b"QUEUE", b"SEND", b"q", b"x" * 100])
+    with socket.socket(socket.AF_UNIX) as connection:
+        connection.settimeout(PATIENCE_S)
+        connection.connect(str(path))
+        issued = answered = 0
+        while answered < count:
+            more = min(window - (issued - answered), count - issued)
+            connection.sendall(request * more)
+            issued += more
+            replies = connection.recv(1 << 20)
+            if not replies or b"-" in replies:
+                raise AssertionError(f"a send was refused: {replies[:80]!r}")
+            answered += replies.count(b"\n")
+
+
+def commits(folder: Path) -> Iterator[Check]:
+    """Count how many commits carry the sends of a window."""
+    database = folder / "commits.db"
+    with server(database) as path, connect(str(database)) as client:
+        client.create_queue("q")
+        before = client.status().commits
+        send(path, SENDS, WINDOW)
+        made = client.status().commits - before
+    # A window is read, executed and answered in a few pieces, however fast the machine.
+    yield Check(f"commits for {WINDOW} sends of a window", made * WINDOW / SENDS, 5)
+
+
+def syncs(folder: Path) -> Iterator[Check]:
+    """Count the syncs of sends one after the other: each commit has one, and few are added."""
+    strace = shutil.which("strace")
+    if strace is None:
+        if os.environ.get("BROKER_REQUIRE_PROGRAMS") == "1":
+            raise SystemExit("the program strace is not installed")
+        print("syncs are not counted: the program strace is not installed")
+        return
+    database, trace = folder / "syncs.db", folder / "trace"
+    traced = (strace, "-f", "-qq", "-e", "trace=fsync,fdatasync", "-o", str(trace))
+    with server(database, *traced) as path, connect(str(database)) as client:
+        client.create_queue("q")
+        before, marked = client.status().commits, synced(trace)
+        send(path, SINGLE_SENDS, 1)
+        made, needed = client.status().commits - before, synced(trace) - marked
+    yield Check("sends for each sync, one in flight", SINGLE_SENDS / max(needed, 1), 1.0)
+    yield Check("syncs for each commit, one in flight", needed / made, 1.05)
+
+
+def synced(trace: Path) -> int:
+    """Return how many syncs have ended well."""
+    return sum(line.rstrip().endswith("= 0") for line in trace.read_text().splitlines())
+
+
+# --- modules of a one-shot ---
+
+
+def modules(*arguments: str, url: Path) -> list[str]:
+    """Return the modules that a Python program imports, in their order."""
+    done = subprocess.run(
+        [sys.executable, "-X", "importtime", *arguments],
+        capture_output=True, text=True, check=True,
+        env={**environment(), "BROKER_URL": str(url)},
+    )  # fmt: skip
+    found = (line.rpartition("|")[2].strip() for line in done.stderr.splitlines())
+    return [name for name in found if name and name != "imported package"]
+
+
+def imports(folder: Path) -> Iterator[Check]:
+    """Count what a one-shot through a server imports, against Python alone and Click."""
+    database = folder / "imports.db"
+    with server(database), connect(str(database)) as client:
+        client.create_queue("q")
+        own = modules("-c", "pass", url=database)
+        click = modules("-c", "import click", url=database)
+        sent = modules("-m", "broker.cli", "queue", "send", "q", "x", url=database)
+    heavy = {"sqlalchemy", "alembic", "asyncio", "sqlite3"}
+    yield Check("modules of a one-shot, beyond Python's own", len(set(sent) - set(own)), 90)
+    yield Check("those, beyond Click's too", len(set(sent) - set(own) - set(click)), 55)
+    yield Check(
+        "those that only the store needs", len({n.partition(".")[0] for n in sent} & heavy), 0
+    )
+
+
+PARTS: tuple[Callable[[Path], Iterator[Check]], ...] = (statements, commits, syncs, imports)
+
+
+def main() -> None:
+    """Print each figure beside its ceiling; status 1 if one is over it."""
+    failed = passed = 0
+    for part in PARTS:
+        with tempfile.TemporaryDirectory(prefix="smoke-") as name:
+            for check in part(Path(name)):
+                word = "ok" if check.is_met else "WORSE"
+                print(f"{word:<6} {check.value:8.2f}  at most {check.ceiling:8.2f}  {check.what}")
+                passed += check.is_met
+                failed += not check.is_met
+    print(f"bench-smoke: {passed} passed, {failed} failed")
+    if failed:
+        raise SystemExit(1)
+
+
+if __name__ == "__main__":
+    main()
