@@ -98,6 +98,8 @@ AIMS: tuple[Aim, ...] = (
     Aim("g", "sends, 1,000,000", None, 0.9, "broker", "sends, 100,000"),
     Aim("g", "pulls of 100, 1,000,000", None, 0.9, "broker", "pulls of 100, 100,000"),
     Aim("g", "start-up, 1,000,000", None, 1.1, "broker", "start-up, empty", at_most=True),
+    # A reply means synced.
+    Aim("syncs", "for each send", None, 1.0),
     # A window of a thousand beside them starves none of the fifty: they are served alike.
     Aim("fair", "50 beside it: p99", None, 5, "broker", "50 beside it: p50", at_most=True),
 )

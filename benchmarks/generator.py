@@ -96,19 +96,27 @@ class Generator:
         """
         target = peer.target()
         publish = [] if copies is None else [f"publish={copies}"]
-        before = peer.footprint().cpu_s
-        done = subprocess.run(
+        with subprocess.Popen(
             [
                 str(self._program), target.protocol, "127.0.0.1", str(target.port), queue,
                 str(body), str(seconds), f"user={target.user}", f"password={target.password}",
                 *publish, *groups,
             ],
-            capture_output=True, text=True, timeout=seconds + PATIENCE_S, check=False,
-        )  # fmt: skip
-        if done.returncode != 0:
-            raise AssertionError(f"{peer.name}, {' '.join(groups)}: {done.stderr.strip()}")
+            stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+        ) as process:  # fmt: skip
+            if process.stdout is None:
+                raise AssertionError("there is a pipe")
+            started = process.stdout.readline()
+            before = peer.footprint().cpu_s
+            try:
+                output, errors = process.communicate(timeout=seconds + PATIENCE_S)
+            except BaseException:
+                process.kill()
+                raise
+        if process.returncode != 0 or not started:
+            raise AssertionError(f"{peer.name}, {' '.join(groups)}: {errors.strip()}")
         spent = peer.footprint().cpu_s - before
-        result = json.loads(done.stdout)
+        result = json.loads(output)
         elapsed = max(result["seconds"], 1e-9)
         return Load(
             [Group(**group) for group in result["groups"]],

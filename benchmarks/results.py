@@ -71,4 +71,6 @@ def shown(value: float | None, unit: str) -> str:
         return f"{value / 1000:.3g} k/s" if value < 1e6 else f"{value / 1e6:.3g} M/s"
     if unit == "us" and value >= 1000:
         value, unit = value / 1000, "ms"
+    if not unit:
+        return f"{value:.3g}"
     return f"{value:.3g} {unit}" if value < 1000 else f"{value:.0f} {unit}"

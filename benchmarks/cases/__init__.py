@@ -8,7 +8,7 @@ from typing import NamedTuple
 from ..bench import Bench
 from ..peers import Peer
 from ..peers.embedded import Embedded
-from . import flows, footprints, libraries, oneshots, pulls, sends
+from . import flows, footprints, libraries, oneshots, proofs, pulls, sends
 
 
 class Case(NamedTuple):
@@ -39,5 +39,6 @@ CASES: dict[str, Case] = {
     "g": Case("what it takes, idle and full", footprints.footprint, body=100, rounds=1),
     "h": Case("one-shot commands", oneshots.one_shots, body=0, rounds=2),
     "i": Case("200 connections active, 1000 idle", flows.crowd, body=100, rounds=2),
+    "syncs": Case("system calls that sync", proofs.syncs, body=100, rounds=1),
     "fair": Case("50 with one in flight beside one with 1000", flows.fairness, body=100, rounds=2),
 }

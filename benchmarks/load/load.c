@@ -3,7 +3,7 @@
  *   load PROTOCOL HOST PORT QUEUE BODY_SIZE SECONDS [KEY=VALUE ...] GROUP ...
  *
  * A group is ROLE:CONNECTIONS:WINDOW[:RATE[:LIMIT]] with the roles send, pull,
- * consume and idle. It prints one line of JSON. Any refusal ends it with status 1.
+ * consume and idle. It prints "started" after the logins, and a line of JSON at the end. Any refusal ends it with status 1.
  */
 #define _GNU_SOURCE
 #include "load.h"
@@ -434,6 +434,9 @@ static double cpu_seconds(void)
 static void run(void)
 {
     double cpu_before = cpu_seconds();
+    /* From here on the bench counts what the server takes. */
+    puts("started");
+    fflush(stdout);
     start();
     while (now_ns < deadline_ns && !is_over())
         turn(deadline_ns);
