@@ -20,6 +20,7 @@ from .cases import CASES
 from .generator import Generator
 from .peers import SERVERS, Missing, Peer
 from .peers.embedded import Embedded, embedded
+from .results import Results
 
 BODIES = (100, 1024)
 
@@ -73,15 +74,16 @@ def about_machine() -> dict[str, Any]:
 
 
 def main() -> None:
-    """Run what was asked for, interleaved, and report it."""
+    """Run what was asked for, interleaved, and report it, an interrupted run as well."""
     options = arguments()
-    # As the keyboard's interrupt: the servers are stopped, their files removed.
-    signal.signal(signal.SIGTERM, signal.default_int_handler)
-    # Inherited by the servers and the generator: (i) takes a thousand connections and more.
-    resource.setrlimit(resource.RLIMIT_NOFILE, (resource.getrlimit(resource.RLIMIT_NOFILE)[1],) * 2)
     unknown = [letter for letter in options.cases.split() if letter not in CASES]
     if unknown:
         raise SystemExit(f"no case: {' '.join(unknown)}; there are: {' '.join(CASES)}")
+    # As the keyboard's interrupt: the servers are stopped, their files removed.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    # Inherited by the servers and the generator: (i) takes a thousand connections and more.
+    resource.setrlimit(resource.RLIMIT_NOFILE, (resource.getrlimit(resource.RLIMIT_NOFILE)[1],) * 2)
     with tempfile.TemporaryDirectory(prefix="bench-", dir=options.folder) as name:
         root = Path(name)
         # A server may run as a user of its own.
@@ -90,27 +92,40 @@ def main() -> None:
             bench = Bench(root, Generator(root), options.seconds)
         except Missing as reason:
             raise SystemExit(str(reason)) from None
-        servers, libraries = present(bench, root, options.peers.split())
-        for skipped, why in bench.results.skipped.items():
-            print(f"without {skipped}: {why}", file=sys.stderr)
         try:
-            for peer in servers:
-                peer.start()
-                bench.results.versions[peer.name] = peer.version()
-                if peer.is_quick_to_start:
-                    peer.stop()
-            for library in libraries:
-                bench.results.versions[library.name] = library.version
-            run(bench, servers, libraries, options)
-        finally:
-            for peer in servers:
-                peer.stop()
-    print(report.table(bench.results))
+            measure(bench, root, options)
+        except KeyboardInterrupt:
+            print("interrupted: what follows is of the rounds so far", file=sys.stderr)
+    conclude(bench.results, options)
+
+
+def measure(bench: Bench, root: Path, options: argparse.Namespace) -> None:
+    """Start what can be measured, measure it, stop it."""
+    servers, libraries = present(bench, root, options.peers.split())
     for skipped, why in bench.results.skipped.items():
+        print(f"without {skipped}: {why}", file=sys.stderr)
+    try:
+        for peer in servers:
+            peer.start()
+            bench.results.versions[peer.name] = peer.version()
+            if peer.is_quick_to_start:
+                peer.stop()
+        for library in libraries:
+            bench.results.versions[library.name] = library.version
+        run(bench, servers, libraries, options)
+    finally:
+        for peer in servers:
+            peer.stop()
+
+
+def conclude(results: Results, options: argparse.Namespace) -> None:
+    """Print the tables, and write them with the plot and all values."""
+    print(report.table(results))
+    for skipped, why in results.skipped.items():
         print(f"without {skipped}: {why}")
     about = {**about_machine(), "rounds": options.rounds, "seconds": options.seconds}
-    report.write(options.output, bench.results, about)
-    if not plot.draw(options.output / "bench.png", bench.results):
+    report.write(options.output, results, about)
+    if not plot.draw(options.output / "bench.png", results):
         print("no plot: matplotlib is not installed", file=sys.stderr)
     print(f"written to {options.output}/")
 

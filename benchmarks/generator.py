@@ -106,9 +106,9 @@ class Generator:
         ) as process:  # fmt: skip
             if process.stdout is None:
                 raise AssertionError("there is a pipe")
-            started = process.stdout.readline()
-            before = peer.footprint().cpu_s
             try:
+                started = process.stdout.readline()
+                before = peer.footprint().cpu_s
                 output, errors = process.communicate(timeout=seconds + PATIENCE_S)
             except BaseException:
                 process.kill()
