@@ -36,6 +36,7 @@ SOURCES := broker cli migrations tests
 .PHONY: help setup test demo lint format types architecture migrations wheel bench torture soak check clean
 .PHONY: help setup test demo lint format types architecture migrations wheel bench powercut check clean
 .PHONY: help setup test demo lint format types architecture migrations wheel bench bench-smoke bench-million bench-oneshot check clean
+.PHONY: help setup test demo lint format types architecture migrations wheel bench bench-docs bench-smoke bench-million bench-oneshot check clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -87,6 +88,9 @@ wheel: $(STAMP) ## build the wheel and try it in an environment of its own
 # Each is optional: CASES="a b" PEERS="broker redis" BODIES="100" ROUNDS=3 SECONDS=2
 bench: $(BENCH_STAMP) ## measure beside every peer that is installed; some 20 minutes
 	$(BIN)/python -m benchmarks $(BENCH_OPTIONS)
+
+bench-docs: $(BENCH_STAMP) ## put the last bench into docs/performance.md
+	$(BIN)/python -m benchmarks.document
 
 bench-smoke: $(STAMP) ## count statements, commits, syncs, imports; fails when one got worse
 	$(BIN)/python -m benchmarks.smoke
