@@ -14,6 +14,8 @@ import time
 from pathlib import Path
 from typing import Any
 
+import psutil
+
 from . import plot, report
 from .bench import Bench
 from .cases import CASES
@@ -57,6 +59,12 @@ def present(bench: Bench, root: Path, names: list[str]) -> tuple[list[Peer], lis
     return servers, libraries
 
 
+def file_system(folder: Path) -> str:
+    """Return the type of the file system that a folder is on."""
+    mounts = {Path(p.mountpoint): p.fstype for p in psutil.disk_partitions(all=True)}
+    return next((mounts[p] for p in [folder, *folder.parents] if p in mounts), "")
+
+
 def about_machine() -> dict[str, Any]:
     """Return what a reader must know of where it ran."""
     model = ""
@@ -86,6 +94,9 @@ def main() -> None:
     resource.setrlimit(resource.RLIMIT_NOFILE, (resource.getrlimit(resource.RLIMIT_NOFILE)[1],) * 2)
     with tempfile.TemporaryDirectory(prefix="bench-", dir=options.folder) as name:
         root = Path(name)
+        kind = file_system(root)
+        if kind in ("tmpfs", "ramfs"):
+            raise SystemExit(f"{root} is in memory ({kind}): nothing would be synced; set TMPDIR")
         # A server may run as a user of its own.
         root.chmod(0o755)
         try:

@@ -13,7 +13,6 @@
 #include <fcntl.h>
 #include <netinet/tcp.h>
 #include <poll.h>
-#include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -27,8 +26,6 @@
 #define MAX_GROUPS 8
 /* At the end, for what is in flight to be answered. */
 #define DRAIN_NS 10000000000ull
-/* While nothing at all is answered: a peer that is silent so long has failed. */
-#define SILENCE_NS 60000000000ull
 
 struct options options = {.user = "bench", .password = "bench"};
 static const struct protocol *protocol;
@@ -36,6 +33,7 @@ static struct group groups[MAX_GROUPS];
 static int group_count;
 static struct connection *connections;
 static int connection_count, poller;
+static bool is_paced; /* some group has a rate */
 static bool measuring = true; /* false: only what is in flight is awaited */
 static uint64_t now_ns, began_ns, deadline_ns;
 
@@ -46,97 +44,15 @@ static uint64_t clock_ns(void)
     return (uint64_t)t.tv_sec * 1000000000ull + (uint64_t)t.tv_nsec;
 }
 
-_Noreturn void fail(const char *format, ...)
-{
-    va_list arguments;
-    va_start(arguments, format);
-    fputs("load: ", stderr);
-    vfprintf(stderr, format, arguments);
-    fputc('\n', stderr);
-    exit(1);
-}
-
-/* --- buffers --- */
-
-char *room(struct buffer *b, size_t size)
-{
-    if (b->start == b->end)
-        b->start = b->end = 0;
-    if (b->end + size > b->capacity && b->start > 0) {
-        memmove(b->data, b->data + b->start, b->end - b->start);
-        b->end -= b->start;
-        b->start = 0;
-    }
-    if (b->end + size > b->capacity) {
-        b->capacity = 2 * (b->end + size);
-        b->data = realloc(b->data, b->capacity);
-        if (b->data == NULL)
-            fail("out of memory");
-    }
-    char *place = b->data + b->end;
-    b->end += size;
-    return place;
-}
-
-void append(struct buffer *b, const void *data, size_t size) { memcpy(room(b, size), data, size); }
-
-void appendf(struct buffer *b, const char *format, ...)
-{
-    char text[1024];
-    va_list arguments;
-    va_start(arguments, format);
-    int size = vsnprintf(text, sizeof text, format, arguments);
-    va_end(arguments);
-    if (size < 0 || (size_t)size >= sizeof text)
-        fail("too long for a request: %s", format);
-    append(b, text, (size_t)size);
-}
-
-void stamp(char *place, uint64_t ns)
-{
-    for (int i = STAMP_SIZE - 1; i >= 0; i--, ns >>= 4)
-        place[i] = "0123456789abcdef"[ns & 15];
-}
-
-void append_body(struct buffer *b, uint64_t ns)
-{
-    char *body = room(b, options.body_size);
-    stamp(body, ns);
-    memset(body + STAMP_SIZE, 'x', options.body_size - STAMP_SIZE);
-}
-
-static uint64_t read_stamp(const char *body)
-{
-    uint64_t ns = 0;
-    for (int i = 0; i < STAMP_SIZE; i++)
-        ns = ns << 4 | (uint64_t)(body[i] <= '9' ? body[i] - '0' : body[i] - 'a' + 10);
-    return ns;
-}
-
 /* --- measurements --- */
 
-static void record(struct histogram *h, uint64_t ns)
+static void note_silence(struct group *g)
 {
-    int shift = ns < 64 ? 0 : 58 - __builtin_clzll(ns);
-    h->counts[shift * 64 + (int)(ns >> shift)]++;
-    h->total++;
-    if (ns > h->largest)
-        h->largest = ns;
-}
-
-static double quantile_us(const struct histogram *h, double q)
-{
-    uint64_t wanted = (uint64_t)(q * (double)h->total), seen = 0;
-    for (int i = 0; i < HISTOGRAM_SIZE; i++) {
-        seen += h->counts[i];
-        if (h->counts[i] && seen > wanted) {
-            int shift = i < 64 ? 0 : i / 64;
-            uint64_t step = i < 64 ? (uint64_t)i : (uint64_t)(i - shift * 64);
-            uint64_t middle = (step << shift) + ((1ull << shift) >> 1);
-            return (double)(middle < h->largest ? middle : h->largest) / 1000;
-        }
-    }
-    return (double)h->largest / 1000;
+    uint64_t gap = now_ns - g->last_ns;
+    /* One that has done all it was asked for is not held up. */
+    if (gap > g->stall_ns && (g->limit == 0 || g->count < g->limit))
+        g->stall_ns = gap;
+    g->last_ns = now_ns;
 }
 
 /* So many of a group's operations are done. */
@@ -144,10 +60,7 @@ static void done(struct group *g, uint64_t count)
 {
     if (!measuring)
         return;
-    uint64_t gap = now_ns - g->last_ns;
-    if (gap > g->stall_ns)
-        g->stall_ns = gap;
-    g->last_ns = now_ns;
+    note_silence(g);
     g->count += count;
     g->last_done_ns = now_ns;
 }
@@ -392,23 +305,27 @@ static bool is_quiet(void)
     return true;
 }
 
-/* How long to wait, in ms: until a paced group's next send, or the deadline. */
-static int patience_ms(uint64_t until)
+/* Wait for events until a paced group's next send, or the deadline. */
+static int wait_for(struct epoll_event *events, int most, uint64_t until)
 {
     uint64_t next = until;
     for (int g = 0; g < group_count; g++)
         if (measuring && groups[g].rate > 0 && groups[g].due_ns < next)
             next = groups[g].due_ns;
-    if (next <= now_ns)
-        return 0;
-    /* The last millisecond is awaited by polling, so that sends leave on time. */
-    return (int)((next - now_ns) / 1000000);
+    uint64_t patience = next > now_ns ? next - now_ns : 0;
+#if defined(__GLIBC__) && __GLIBC_PREREQ(2, 35)
+    struct timespec t = {(time_t)(patience / 1000000000), (long)(patience % 1000000000)};
+    return epoll_pwait2(poller, events, most, &t, NULL);
+#else
+    /* The last millisecond is awaited by asking again, so that sends leave on time. */
+    return epoll_wait(poller, events, most, (int)(patience / 1000000));
+#endif
 }
 
 static void turn(uint64_t until)
 {
     struct epoll_event events[256];
-    int n = epoll_wait(poller, events, 256, patience_ms(until));
+    int n = wait_for(events, 256, until);
     now_ns = clock_ns();
     for (int i = 0; i < n; i++) {
         struct connection *c = events[i].data.ptr;
@@ -418,7 +335,7 @@ static void turn(uint64_t until)
         }
         proceed(c);
     }
-    for (int i = 0; i < connection_count; i++)
+    for (int i = 0; is_paced && i < connection_count; i++)
         if (connections[i].group->rate > 0)
             proceed(&connections[i]);
 }
@@ -441,6 +358,8 @@ static void run(void)
     while (now_ns < deadline_ns && !is_over())
         turn(deadline_ns);
     double elapsed = (double)(now_ns - began_ns) / 1e9, cpu = cpu_seconds() - cpu_before;
+    for (int i = 0; i < group_count; i++)
+        note_silence(&groups[i]);
     measuring = false;
     for (uint64_t until = now_ns + DRAIN_NS; now_ns < until && !is_quiet();)
         turn(until);
@@ -472,6 +391,7 @@ static void read_group(const char *text)
     for (int i = 0; i < 4; i++)
         if (strcmp(role, names[i]) == 0) {
             g->role = (enum role)i;
+            is_paced |= g->rate > 0;
             if (g->window < 1 || g->window > MAX_IN_FLIGHT / 4)
                 fail("no window: %d", g->window);
             return;

@@ -106,7 +106,11 @@ void read_blocking(struct connection *); /* adds something to `in` */
 /* A body is `body_size` bytes; its first 16 are the time it was sent, in hex. */
 #define STAMP_SIZE 16
 void stamp(char *place, uint64_t ns);
+uint64_t read_stamp(const char *body);
 void append_body(struct buffer *, uint64_t ns);
+
+void record(struct histogram *, uint64_t ns);
+double quantile_us(const struct histogram *, double quantile);
 
 static inline char *unread(struct buffer *b) { return b->data + b->start; }
 static inline size_t unread_size(struct buffer *b) { return b->end - b->start; }

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import pwd
 import shutil
 import subprocess
 from importlib.util import find_spec
@@ -13,6 +14,9 @@ from typing import Any, ClassVar
 import psutil
 
 from .base import Missing, Peer, Target, accepts, free_port, program, wait_until
+
+#: Whom the packages make for it.
+USER = "rabbitmq"
 
 
 def rabbitmq_server() -> str:
@@ -62,7 +66,7 @@ class _Node:
         )
         wait_until(lambda: accepts(int(variables["ERL_EPMD_PORT"])), "epmd answers")
         # It refuses to be root. The packages' own change of user would limit its files.
-        user = "rabbitmq" if os.geteuid() == 0 else None
+        user = USER if os.geteuid() == 0 else None
         if user is not None:
             shutil.chown(self.folder, user, user)
         with (self.folder / "log").open("ab") as log:
@@ -113,6 +117,8 @@ class _Rabbit(Peer):
     def __init__(self, root: Path) -> None:
         super().__init__(root)
         rabbitmq_server()
+        if os.geteuid() == 0 and not any(user.pw_name == USER for user in pwd.getpwall()):
+            raise Missing(f"it refuses to be root, and there is no user {USER}")
         if find_spec("amqp") is None:
             raise Missing("the Python package amqp is not installed")
         self._node = self._nodes.setdefault(root, _Node(root))
