@@ -14,29 +14,19 @@ given = $(if $(filter command line,$(origin $(1))),$(2) '$($(1))')
 BENCH_OPTIONS = $(call given,CASES,--cases) $(call given,PEERS,--peers) $(call given,BODIES,--bodies) \
   $(call given,ROUNDS,--rounds) $(call given,SECONDS,--seconds) $(call given,OUTPUT,--output)
 SOURCES := benchmarks broker cli migrations tests
-
-.DEFAULT_GOAL := help
-.DELETE_ON_ERROR:
-.PHONY: help setup test demo lint format types architecture migrations wheel bench bench-million bench-oneshot check clean
-# Of each run of `make powercut`.
-STATES ?= 10000
-# What `make powercut` rebuilds in each of its runs, and how long `make fuzz` takes.
-# What `make powercut` rebuilds in each of its runs, at how many places of a run
-# `make faults` strikes, and how long `make fuzz` takes.
+# How long `make torture`, `make soak` and `make fuzz` take; what `make powercut` rebuilds
+# in each of its runs, and at how many places of a run `make faults` strikes.
+MINUTES ?= 10
 STATES ?= 6000
 PLACES ?= 40
-MINUTES ?= 10
 # A test that takes long by design is not shown as hanging.
 LONG := -o faulthandler_timeout=0
-SOURCES := broker cli migrations tests
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help setup test demo lint format types architecture migrations wheel bench powercut faults fuzz check clean
-.PHONY: help setup test demo lint format types architecture migrations wheel bench torture soak check clean
-.PHONY: help setup test demo lint format types architecture migrations wheel bench powercut check clean
-.PHONY: help setup test demo lint format types architecture migrations wheel bench bench-smoke bench-million bench-oneshot check clean
-.PHONY: help setup test demo lint format types architecture migrations wheel bench bench-docs bench-smoke bench-million bench-oneshot check clean
+.PHONY: help setup test demo lint format types architecture migrations wheel check clean
+.PHONY: bench bench-docs bench-smoke bench-million bench-backup bench-oneshot
+.PHONY: powercut faults fuzz torture soak
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -114,7 +104,6 @@ fuzz: $(STAMP) ## look for words and bytes that break something (MINUTES=10)
 	$(BIN)/python tests/fuzz $(MINUTES)
 
 # A round is repeated by the seed it prints: make torture MINUTES=1 SEED=7.
-MINUTES ?= 1
 torture: $(STAMP) ## kill everything under load and look for what must not be (MINUTES=60 SEED=7)
 	PYTHONPATH=tests $(BIN)/python -m crash.torture --minutes $(MINUTES) $(if $(SEED),--seed $(SEED))
 
