@@ -25,7 +25,7 @@ LONG := -o faulthandler_timeout=0
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
 .PHONY: help setup test demo lint format types architecture migrations wheel check clean
-.PHONY: bench bench-docs bench-smoke bench-million bench-backup bench-oneshot
+.PHONY: bench bench-docs bench-smoke bench-stages bench-million bench-backup bench-oneshot
 .PHONY: powercut faults fuzz torture soak
 
 help: ## list the targets
@@ -87,6 +87,9 @@ bench-smoke: $(STAMP) ## count statements, commits, syncs, imports; fails when o
 
 bench-million: $(STAMP) ## what a million messages in front cost
 	$(BIN)/python -m benchmarks.million
+
+bench-stages: $(STAMP) ## where the time of one send, and of one pushed message, goes
+	$(BIN)/python -m benchmarks.stages
 
 bench-backup: $(STAMP) ## what a back-up costs those who go on
 	$(BIN)/python -m benchmarks.backup

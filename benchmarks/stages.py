@@ -1,0 +1,165 @@
+"""``python -m benchmarks.stages``: where the time of one send, and of one pushed message, goes.
+
+Each stage runs alone in this process on what the stage before it made, many times
+over; the least is what the stage costs where nothing disturbs it. CPU time, except
+for the sync, which is time on the clock: in it the interpreter is free for others.
+"""
+
+from __future__ import annotations
+
+import argparse
+import tempfile
+import time
+from collections import deque
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from broker.commands.message import MessageAck
+from broker.commands.queue import QueueConsume, QueueCreate, QueueSend
+from broker.commands.request import Principal, Request
+from broker.protocols.resp.encoder import encode, encode_pushes, encode_request
+from broker.protocols.resp.requests import RequestParser, after_login
+from broker.protocols.resp.results import to_reply
+from broker.protocols.resp.session import Session
+from broker.service.plan import plan
+from broker.service.writer import take_some
+from broker.store.database import Database
+from broker.store.handlers import execute
+from broker.store.handlers.users import principal_of_uid
+from broker.store.transaction import Limits, Transaction
+
+MAX_BODY = 1024 * 1024
+PATIENT = 60
+
+
+class Stages:
+    """What is measured, for commands in batches of one size."""
+
+    def __init__(self, folder: Path, count: int, size: int) -> None:
+        self.count = count
+        self.body = b"x" * size
+        self.database = Database(str(folder / f"{count}-{size}.db"), Limits(MAX_BODY))
+        self.database.open(create=True)
+        self.database.has_consumers = True
+        with self.database.transaction(1) as tx:
+            self.principal: Principal = principal_of_uid(tx, 1, "bench")
+            execute(tx, [Request(self.principal, QueueCreate("jobs"))])
+
+    def show(self, stage: str, least_ns: float) -> None:
+        """Print the cost of a stage for each command."""
+        print(f"  {stage:<46} {least_ns / self.count / 1000:8.2f} us")
+
+    def least(self, stage: Callable[[], object]) -> float:
+        """Return the least nanoseconds that a stage takes for all commands together."""
+        found = float("inf")
+        for _ in range(PATIENT):
+            began = time.process_time_ns()
+            stage()
+            found = min(found, time.process_time_ns() - began)
+        return found
+
+    def run(self, requests: list[Request]) -> list[Any]:
+        """Execute one batch, committed and synced."""
+        with self.database.transaction(1) as tx:
+            return execute(tx, requests)
+
+    def measure_sends(self) -> None:
+        """Print what a send costs from its bytes to its reply."""
+        wire = encode_request([b"QUEUE", b"SEND", b"jobs", self.body]) * self.count
+        parser = RequestParser(after_login(MAX_BODY))
+        session = Session(1, "0", self.principal)
+
+        def parse() -> list[list[bytes]]:
+            parser.feed(wire)
+            return list(iter(parser.next, None))
+
+        words = parse()
+        actions: list[Any] = [session.interpret(each) for each in words]
+        requests = [Request(self.principal, command) for _, command in actions]
+        syntax = actions[0][0]
+        ids = list(range(self.count))
+        self.show("bytes to words", self.least(parse))
+        interpreted = self.least(lambda: [session.interpret(each) for each in words])
+        self.show("words to a command", interpreted)
+        self.show("taken and planned", self.least(lambda: planned(requests)))
+        with silenced():
+            handler, _ = self.least_batch(requests)
+        whole, commit = self.least_batch(requests)
+        self.show("the handler, without the rows of its messages", handler)
+        self.show("those rows into the tables", whole - handler)
+        self.show("BEGIN, and COMMIT of nothing", self.least(lambda: self.run([])))
+        self.show("COMMIT with its sync, on the clock", commit)
+        replied = self.least(
+            lambda: [encode(to_reply(syntax, r.command, i), 2) for r, i in zip(requests, ids)]  # noqa: B905
+        )
+        self.show("id to a reply", replied)
+
+    def least_batch(self, requests: list[Request]) -> tuple[float, float]:
+        """Return the least that a batch takes until its commit, and its commit on the clock."""
+        handled = committed = float("inf")
+        for _ in range(PATIENT):
+            with self.database.transaction(1) as tx:
+                began = time.process_time_ns()
+                execute(tx, requests)
+                handled = min(handled, time.process_time_ns() - began)
+                began = time.perf_counter_ns()
+            committed = min(committed, time.perf_counter_ns() - began)
+        return handled, committed
+
+    def measure_pushes(self) -> None:
+        """Print what a message costs from its claim by a consumer to its ack."""
+        send = Request(self.principal, QueueSend("jobs", self.body))
+        consume = Request(self.principal, QueueConsume("jobs", self.count))
+        claim = push = ack = float("inf")
+        for _ in range(PATIENT):
+            self.run([send] * self.count)
+            began = time.process_time_ns()
+            (messages,) = self.run([consume])
+            claimed = time.process_time_ns()
+            encode_pushes(messages)
+            pushed = time.process_time_ns()
+            self.run([Request(self.principal, MessageAck((m.receipt,))) for m in messages])
+            acked = time.process_time_ns()
+            claim = min(claim, claimed - began)
+            push = min(push, pushed - claimed)
+            ack = min(ack, acked - pushed)
+        self.show("claim and lease, with its COMMIT", claim)
+        self.show("message to a push", push)
+        self.show("ack, with its COMMIT", ack)
+
+
+def planned(requests: list[Request]) -> None:
+    """Take from a source and plan, as the writer does before a batch."""
+    taken, _ = take_some(deque(requests), MAX_BODY)
+    plan([taken])
+
+
+@contextmanager
+def silenced() -> Iterator[None]:
+    """Let bulk statements do nothing."""
+    run_bulk = Transaction.run_bulk
+    Transaction.run_bulk = lambda *_: None  # type: ignore[method-assign]
+    try:
+        yield
+    finally:
+        Transaction.run_bulk = run_bulk  # type: ignore[method-assign]
+
+
+def main(arguments: list[str] | None = None) -> None:
+    """Print the stages of batches of 1000 and of one, with bodies of 100 bytes and 1 KiB."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.parse_args(arguments)
+    with tempfile.TemporaryDirectory() as folder:
+        for count, size in ((1000, 100), (1000, 1024), (1, 100)):
+            print(f"{count} at a time, {size} bytes: a send")
+            stages = Stages(Path(folder), count, size)
+            stages.measure_sends()
+            print(f"{count} at a time, {size} bytes: a pushed message")
+            stages.measure_pushes()
+            stages.database.close()
+
+
+if __name__ == "__main__":
+    main()
