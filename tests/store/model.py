@@ -52,6 +52,7 @@ SETTINGS: dict[str, dict[str, Any]] = {
     "on_full": {"": "reject", "reject": "reject", "drop-oldest": "drop-oldest"},
 }
 EXPIRY_SLICE = 500
+EXPIRED_SHARE = 10_000
 
 
 class Refused(Exception):
@@ -569,6 +570,9 @@ class Model:
         self._make_due_ready(queue)
         if queue.pulls_paused:
             return ()
+        waiting = queue.in_state(READY)
+        if waiting and min(waiting, key=lambda copy: copy.place).has_expired(self.now):
+            self.expire(EXPIRED_SHARE)
         ready = [copy for copy in queue.in_state(READY) if not copy.has_expired(self.now)]
         ready.sort(key=lambda copy: copy.place)
         until = None if command.no_ack else self.now + command.lease_ms

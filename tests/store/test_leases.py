@@ -11,7 +11,13 @@ from broker import names
 from broker.commands.channel import ChannelCreate, ChannelPublish, ChannelPull, ChannelSubscribe
 from broker.commands.delivery import Message
 from broker.commands.message import MessageAck, MessageExtend, MessageNack
-from broker.commands.queue import QueueCreate, QueuePull, QueueSend, QueueShow
+from broker.commands.queue import (
+    QueueCreate,
+    QueuePull,
+    QueueSend,
+    QueueSendMany,
+    QueueShow,
+)
 from broker.errors import Denied, Stale
 
 
@@ -250,3 +256,18 @@ def test_a_clock_that_was_set_back_makes_nothing_younger_than_now(store: Store) 
     store.run(QueueSend("q", b"x"))
     store.now -= 5000
     assert store.run(QueueShow("q")).oldest_ready_ms == 0
+
+
+def test_pulls_take_away_what_has_expired_in_front_a_share_each(store: Store) -> None:
+    store.run(QueueCreate("q"))
+    for _ in range(25):
+        store.run(QueueSendMany("q", (b"x",) * 1000, ttl_ms=10))
+    for body in (b"1", b"2", b"3"):
+        store.run(QueueSend("q", body, priority=0))
+    store.now += 10
+    for body, left in ((b"1", 15_000), (b"2", 5_000), (b"3", 0)):
+        assert leased(store, "q").body == body
+        assert store.rows("SELECT count(*) FROM broker_deliveries WHERE expires_at > 0") == [
+            (left,)
+        ]
+    store.check()

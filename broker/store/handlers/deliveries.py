@@ -19,7 +19,7 @@ from ...errors import BrokerError, NotFound, Stale
 from .. import statements as sql
 from ..transaction import QueueRow, Transaction
 from .death import Ending, add_failure, die
-from .expiry import note_next_expiry
+from .expiry import expire, note_next_expiry
 from .registry import all_or_none, handles_batch
 from .removal import remove
 from .rights import check_may_pull, existing_queue
@@ -27,6 +27,10 @@ from .rights import check_may_pull, existing_queue
 #: One pull makes at most so many due deliveries ready before it claims: if a
 #: million leases end at once, each pull does its share and none does it all.
 DUE_SLICE = 1000
+#: A claim that meets an expired message in front takes so many away before it goes
+#: on: some 40 ms. It passes over the rest, which costs much less for each, but each
+#: claim would do so again, and by itself the clean-up is slow while many claim.
+EXPIRED_SHARE = 10_000
 #: The end of a lease that lives as long as its consumer's connection: no time ever
 #: comes to it, and who owns the database after its server ends it.
 CONNECTION_LEASE = 2**62
@@ -137,6 +141,9 @@ def _claim(tx: Transaction, queue: QueueRow, claims: list[Claim], outcomes: list
             for feeder in (*feeders, queue):
                 note_next_due(tx, feeder)
         return
+    head = tx.one(sql.HEAD_EXPIRY, (queue.id,))
+    if head is not None and head[0] is not None and head[0] <= tx.now:
+        expire(tx, EXPIRED_SHARE)
     wanted = sum(claim.max_count for claim in claims)
     rows = tx.stream(sql.CLAIM, (queue.id, tx.now, wanted))
     granted: dict[tuple[int, int], list[int]] = {}

@@ -112,6 +112,17 @@ CLAIM = Statement(
     "now",
     "count",
 )
+#: When what comes next in a queue expires.
+HEAD_EXPIRY = Statement(
+    lambda: (
+        select(_DELIVERIES.c.expires_at)
+        .where(_DELIVERIES.c.queue_id == bindparam("queue"), _DELIVERIES.c.due_at.is_(None))
+        .order_by(_DELIVERIES.c.rank, _DELIVERIES.c.id)
+        .limit(literal_column("1"))
+        .offset(ZERO)
+    ),
+    "queue",
+)
 LEASE = Bulk(
     lambda size: (
         update(_DELIVERIES)
