@@ -40,6 +40,8 @@ CALIBRATION_SECONDS: Final = 6.0
 #: How many messages may wait before the calibration holds the senders back.
 MOST_WAITING: Final = 2000
 MIB: Final = 1024 * 1024
+#: A third of them must be more than one or two, however slow the machine.
+LEAST_SAMPLES: Final = 9
 #: Below this, in minutes, nothing is said of latencies: the machine may be busy otherwise.
 LONG_MINUTES: Final = 10.0
 
@@ -250,7 +252,7 @@ class Soak:
         window = max(2.0, self._minutes * 60 / 60)
         began = last = time.monotonic()
         load.latencies.clear()
-        while last - began < self._minutes * 60:
+        while last - began < self._minutes * 60 or len(self.samples) < LEAST_SAMPLES:
             sent = load.sent
             await asyncio.sleep(window)
             now = time.monotonic()

@@ -22,7 +22,6 @@ def test_half_the_maximal_load_reaches_a_plateau(tmp_path: Path) -> None:
     soak = Soak(tmp_path, MINUTES, print)
     samples = soak.run()
     assert soak.sent > 0
-    assert len(samples) >= 6
     assert growth(samples, MINUTES) == []
 
 
