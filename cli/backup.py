@@ -26,7 +26,6 @@ def backup(settings: Settings, target: str, force: bool) -> None:
     from broker.service import files
 
     database = database_path(settings)
-    stand_back()
     size = os.path.getsize(database) if os.path.exists(database) else 0
     with Progress(settings, "copying", size, "bytes") as progress:
         contents = files.back_up(database, target, replace=force, progress=progress.at)
@@ -51,13 +50,6 @@ def restore(settings: Settings, source: str, target: str, dry_run: bool) -> None
     write_record(settings, contents)
     if dry_run:
         settings.remark("a dry run: nothing was made")
-
-
-def stand_back() -> None:
-    """Let those who serve have the processor first: what follows is long, and can wait."""
-    # Not by `nice`, which adds up where one process runs several commands.
-    own = os.getpriority(os.PRIO_PROCESS, 0)
-    os.setpriority(os.PRIO_PROCESS, 0, max(own, 10))
 
 
 def database_path(settings: Settings) -> str:

@@ -8,7 +8,7 @@ import click
 
 from broker.errors import NotFound
 
-from .backup import database_path, stand_back
+from .backup import database_path
 from .output import write_record, write_value
 from .settings import Group, Settings
 
@@ -52,7 +52,6 @@ def check(settings: Settings) -> int:
     """
     from broker.service import files
 
-    stand_back()
     checked = files.check(database_path(settings))
     for problem in checked.problems:
         write_value(settings, "problem", problem)

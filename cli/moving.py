@@ -8,7 +8,7 @@ from collections.abc import Iterator
 
 import click
 
-from .backup import database_path, stand_back
+from .backup import database_path
 from .bulk import opened
 from .output import write_record
 from .progress import Progress
@@ -28,7 +28,6 @@ def export_(settings: Settings, target: str | None, force: bool, with_secrets: b
     """
     from broker.service import files
 
-    stand_back()
     with (
         files.exported(database_path(settings), with_secrets=with_secrets) as (messages, lines),
         Progress(settings, "exporting", messages, "records") as progress,

@@ -7,7 +7,6 @@ use is only read (:mod:`broker.store.snapshot`); what is looked into is a copy.
 
 from __future__ import annotations
 
-import errno
 import os
 import sqlite3
 import time
@@ -17,7 +16,7 @@ from itertools import chain
 from typing import NamedTuple
 
 from ..commands.archive import write_header, write_record
-from ..errors import Full, Internal, Invalid, Unavailable
+from ..errors import Internal, Invalid, Unavailable
 from ..store import checks, export, schema
 from ..store.dialect import StoreFailure, engine_over
 from ..store.owner import OwnerLock, lock_path
@@ -29,6 +28,7 @@ from ..store.snapshot import (
     partial_file,
     private_copy,
     publish,
+    refusal,
     revision_of,
     snapshot,
 )
@@ -225,9 +225,7 @@ def export_to_file(lines: Iterator[bytes], target: str, *, replace: bool = False
                 file.flush()
                 os.fsync(descriptor)
         except OSError as error:
-            if error.errno in (errno.ENOSPC, errno.EDQUOT):
-                raise Full(f"there is no room for {target}") from error
-            raise Unavailable(f"{target} cannot be written: {error.strerror}") from error
+            raise refusal(error, target) from error
         publish(partial, target, replace=replace)
 
 

@@ -29,7 +29,6 @@ from ..models import (
     DeadDelivery,
     Delivery,
     IdempotencyKey,
-    Message,
     Queue,
     Sequence,
     Subscription,
@@ -37,6 +36,7 @@ from ..models import (
 )
 from ..models.sequences import ID_SEQUENCE
 from ..names import MAX_PRIORITY
+from . import statements as sql
 from .handlers.queues import paused_text
 
 #: Rows fetched at a time: what is in memory of a list that may be long.
@@ -145,7 +145,7 @@ def _deliveries() -> Any:
 
 
 def _messages(connection: Connection) -> Iterator[Record]:
-    names = _QueueNames(connection)
+    names, contents = _QueueNames(connection), _Contents(connection)
 
     def line_of(row: Any) -> tuple[int, int]:
         """Return the message of a copy, and in which of its lines it stands."""
@@ -162,7 +162,14 @@ def _messages(connection: Connection) -> Iterator[Record]:
             if queue is not None:
                 copies.append(_copy(row, queue))
         if copies:
-            yield _message(connection, message_id, part, published, tuple(copies))
+            content = contents.of(message_id)
+            if content is None:
+                raise AssertionError(f"delivery {copies[0]} has no message")
+            sender, sent_at, content_type, headers, body = content
+            yield MessageRecord(
+                message_id, part, published, sender, sent_at, content_type, headers, body,
+                tuple(copies),
+            )  # fmt: skip
 
 
 class _QueueNames:
@@ -199,22 +206,21 @@ def _copy(row: Any, queue: str) -> CopyRecord:
     )  # fmt: skip
 
 
-_CONTENT = (Message.sender, Message.sent_at, Message.content_type, Message.headers, Message.body)
+class _Contents:
+    """Messages by their ids, on the driver's cursor: one is looked up for each line."""
 
+    def __init__(self, connection: Connection) -> None:
+        self._cursor = connection.connection.cursor()
+        self._find = sql.FIND_MESSAGE.sql(connection.dialect.name)
 
-def _message(
-    connection: Connection,
-    message_id: int,
-    part: int,
-    published: bool,
-    copies: tuple[CopyRecord, ...],
-) -> MessageRecord:
-    row = connection.execute(select(*_CONTENT).where(Message.id == message_id)).one()
-    sender, sent_at, content_type, headers, body = row
-    return MessageRecord(
-        message_id, part, published, sender, sent_at, content_type,
-        json.loads(headers) if headers else {}, body, copies,
-    )  # fmt: skip
+    def of(self, message_id: int) -> tuple[Any, ...] | None:
+        """Return sender, time, content type, headers and body, or None if it is gone."""
+        self._cursor.execute(self._find, (message_id,))
+        row = self._cursor.fetchone()
+        if row is None:
+            return None
+        sender, sent_at, content_type, headers, body = row
+        return sender, sent_at, content_type, json.loads(headers) if headers else {}, body
 
 
 # --- keys ------------------------------------------------------------------------
@@ -233,15 +239,10 @@ def _keys(connection: Connection, now: int) -> Iterator[Record]:
         .where(IdempotencyKey.expires_at > now)
         .order_by(IdempotencyKey.target_id, IdempotencyKey.key)
     )  # fmt: skip
+    contents = _Contents(connection)
     for queue, channel, key, expires_at, count, message_id in _rows(connection, query):
         if queue is None and channel is None:
             continue
-        row = connection.execute(select(*_CONTENT).where(Message.id == message_id)).one_or_none()
-        identity = None
-        if row is not None:
-            sender, sent_at, content_type, headers, body = row
-            identity = identity_of(
-                message_id, 0, sender, sent_at, content_type,
-                json.loads(headers) if headers else {}, body,
-            )  # fmt: skip
+        content = contents.of(message_id)
+        identity = None if content is None else identity_of(message_id, 0, *content)
         yield KeyRecord(queue, channel, key, expires_at, count, identity)

@@ -16,6 +16,7 @@ starts over when another process writes, but not inside a read transaction.
 
 from __future__ import annotations
 
+import errno
 import fcntl
 import logging
 import os
@@ -64,6 +65,8 @@ def snapshot(path: str) -> Iterator[sqlite3.Connection]:
         raise Invalid(f"{path} is a folder, not a database")
     if not os.access(path, os.R_OK):
         raise Unavailable(f"{path} may not be read by this user")
+    # As SQLite does for the files beside it.
+    path = os.path.realpath(path)
     had_log = _has_log(path)
     with translated(path):
         connection = _open(path)
@@ -152,9 +155,14 @@ def private_copy(source: sqlite3.Connection) -> Iterator[sqlite3.Connection]:
     """
     copy = sqlite3.connect("", isolation_level=None)
     try:
-        with translated("a temporary copy"):
-            source.backup(copy, pages=STEP_PAGES)
-            _end_reading(source)
+        try:
+            with translated("a temporary copy"):
+                source.backup(copy, pages=STEP_PAGES)
+        except Full:
+            raise Full(
+                "there is no room for a temporary copy: name a folder that has in $SQLITE_TMPDIR"
+            ) from None
+        _end_reading(source)
         yield copy
     finally:
         copy.close()
@@ -207,7 +215,7 @@ def _claim(partial: str) -> int:
     except FileNotFoundError:
         raise NotFound(f"there is no folder {os.path.dirname(partial)}") from None
     except OSError as error:
-        raise Unavailable(f"{partial} cannot be written: {error.strerror}") from error
+        raise refusal(error, partial) from error
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
         if not os.fstat(descriptor).st_nlink:
@@ -219,8 +227,15 @@ def _claim(partial: str) -> int:
         raise Unavailable(f"another process is writing {partial}") from None
     except OSError as error:
         os.close(descriptor)
-        raise Unavailable(f"{partial} cannot be written: {error.strerror}") from error
+        raise refusal(error, partial) from error
     return descriptor
+
+
+def refusal(error: OSError, path: str) -> BrokerError:
+    """Return what it means that a copy cannot be written."""
+    if error.errno in (errno.ENOSPC, errno.EDQUOT):
+        return Full(f"there is no room for {path}")
+    return Unavailable(f"{path} cannot be written: {error.strerror}")
 
 
 def _copy_into(
@@ -229,7 +244,7 @@ def _copy_into(
     page_size = source.execute("PRAGMA page_size").fetchone()[0]
 
     def after_step(status: int, left: int, total: int) -> None:
-        os.fdatasync(descriptor)
+        os.fsync(descriptor)
         if progress is not None:
             progress((total - left) * page_size, total * page_size)
 
@@ -244,15 +259,13 @@ def _copy_into(
             copy.execute("PRAGMA synchronous=OFF")
             source.backup(copy, pages=STEP_PAGES, progress=after_step)
             _end_reading(source)
-    except OSError as error:
-        raise Full(f"{partial} cannot be written: {error.strerror}") from error
-    finally:
         copy.close()
-    try:
         os.pwrite(descriptor, _NO_LOG, _NO_LOG_OFFSET)
         os.fsync(descriptor)
     except OSError as error:
-        raise Unavailable(f"{partial} cannot be written: {error.strerror}") from error
+        raise refusal(error, partial) from error
+    finally:
+        copy.close()
 
 
 def _end_reading(source: sqlite3.Connection) -> None:
@@ -277,7 +290,7 @@ def publish(partial: str, target: str, *, replace: bool) -> None:
     except FileExistsError:
         raise Exists(f"{target} exists already") from None
     except OSError as error:
-        raise Unavailable(f"{target} cannot be made: {error.strerror}") from error
+        raise refusal(error, target) from error
 
 
 def _rename_to_free(partial: str, target: str) -> None:

@@ -188,7 +188,6 @@ def test_a_killed_back_up_leaves_nothing_under_its_name_and_is_repeated(tmp_path
     [
         ("pwrite64", "ENOSPC", 8),
         ("pwrite64", "EIO", 7),
-        ("fdatasync", "EIO", 8),
         ("fsync", "EIO", 7),
     ],
 )
