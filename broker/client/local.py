@@ -44,7 +44,10 @@ class LocalTransport:
     def execute(self, command: Any) -> Any:
         """Execute a command wherever the database is at home at this moment."""
         for _ in range(MAX_TURNS):
-            server = self._server or self._find_server(read_owner(self._address.path))
+            server = self._server
+            if server is None and self._embedded is None:
+                # Who has the file open finds a server as it takes the lock.
+                server = self._find_server(read_owner(self._address.path))
             try:
                 if server is not None:
                     # Here, so that the key stays with it if the server dies on the way.

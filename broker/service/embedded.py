@@ -65,6 +65,8 @@ class EmbeddedBroker:
         self._path = path
         self._act_as = act_as
         self._timeout_s = timeout_s
+        # What the system calls the process's user, looked up once.
+        self._logins: dict[int, str] = {}
         self._database = Database(path, Limits(max_message_bytes))
         self._lock = OwnerLock(path)
 
@@ -164,7 +166,9 @@ class EmbeddedBroker:
 
     def _principal(self, tx: Transaction) -> Principal:
         uid = os.geteuid()
-        principal = users.principal_of_uid(tx, uid, login_name(uid))
+        if uid not in self._logins:
+            self._logins[uid] = login_name(uid)
+        principal = users.principal_of_uid(tx, uid, self._logins[uid])
         if self._act_as is None:
             return principal
         return users.acting_as(tx, principal, self._act_as)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Set
 
-from sqlalchemy import delete, select
+from sqlalchemy import delete
 
 from ...models import Removal
 from .. import statements as sql
@@ -37,7 +37,7 @@ def clean_up(tx: Transaction, count: int, in_use: Set[str] = frozenset()) -> boo
 
 
 def _empty_a_deleted_queue(tx: Transaction, count: int) -> bool:
-    queue_id = tx.connection.scalar(select(Removal.queue_id).limit(1))
+    queue_id = tx.one(sql.NEXT_REMOVAL, ())[0]
     if queue_id is None:
         return False
     for statement in (sql.READY_SLICE, sql.DELAYED_SLICE, sql.LEASED_SLICE):

@@ -19,6 +19,7 @@ from ...errors import Conflict, Denied, Exists, NoAuth, NotFound
 from ...models import Channel, Queue
 from ...models import User as UserModel
 from ...names import MAX_NAME_LENGTH
+from .. import statements as sql
 from ..transaction import Transaction
 from .channels import end_subscriptions
 from .registry import handles
@@ -50,11 +51,10 @@ def principal_of_uid(tx: Transaction, uid: int, login: str) -> Principal:
     ``login:uid:2`` and so on: they are never mixed up, and nobody is kept out by
     whoever registered a name first.
     """
-    row = tx.connection.execute(
-        select(UserModel.id, UserModel.name, UserModel.is_admin).where(UserModel.uid == uid)
-    ).one_or_none()
+    row = tx.one(sql.FIND_PRINCIPAL, (uid,))
     if row is not None:
-        return Principal(*row)
+        user_id, name, is_admin = row
+        return Principal(user_id, name, bool(is_admin))
     first = tx.connection.scalar(select(func.count()).select_from(UserModel)) == 0
     return _insert_user(tx, _free_name(tx, uid, login), None, uid, is_admin=first)
 

@@ -6,7 +6,7 @@ from typing import Any
 
 from sqlalchemy import and_, bindparam, func, or_, select, true, update
 
-from ...models import Channel, Delivery, Queue, Sequence, Subscription, User
+from ...models import Channel, Delivery, Queue, Removal, Sequence, Subscription, User
 from .statement import ZERO, Statement, table_of
 
 _SEQUENCES = table_of(Sequence)
@@ -15,6 +15,7 @@ _CHANNELS = table_of(Channel)
 _SUBSCRIPTIONS = table_of(Subscription)
 _DELIVERIES = table_of(Delivery)
 _USERS = table_of(User)
+_REMOVALS = table_of(Removal)
 
 ALLOCATE = Statement(
     lambda: (
@@ -62,6 +63,13 @@ ADD_TO_SUBSCRIPTIONS = Statement(
 
 FIND_USER_NAME = Statement(
     lambda: select(_USERS.c.name).where(_USERS.c.id == bindparam("user")), "user"
+)
+#: Each embedded command asks who runs it.
+FIND_PRINCIPAL = Statement(
+    lambda: select(_USERS.c.id, _USERS.c.name, _USERS.c.is_admin).where(
+        _USERS.c.uid == bindparam("who")
+    ),
+    "who",
 )
 FIND_CHANNEL = Statement(
     lambda: select(
@@ -198,6 +206,8 @@ QUEUES_OF_CHANNEL = Statement(
     ),
     "n",
 )
+#: A deleted queue of which something may be left.
+NEXT_REMOVAL = Statement(lambda: select(func.min(_REMOVALS.c.queue_id)))
 TOUCH = Statement(
     lambda: (
         update(_QUEUES).values(idle_at=bindparam("until")).where(_QUEUES.c.id == bindparam("queue"))
