@@ -48,6 +48,8 @@ VALUES: dict[int, st.SearchStrategy[Any]] = {
     id(grammar.STATE): st.sampled_from(STATES),
     id(grammar.REASON): texts,
     id(grammar.MATCH): texts,
+    id(grammar.MEMORY): st.integers(1, names.MAX_DURATION_MS),
+    id(grammar.LINE): st.binary(max_size=60),
 }  # fmt: skip
 durations = st.integers(1, names.MAX_DURATION_MS).map(names.format_duration)
 SETTINGS = {
