@@ -120,6 +120,7 @@ class Writer:
 
     def start(self) -> None:
         """Start the thread."""
+        self._database.checkpoint_between()
         self._thread.start()
 
     def submit(self, source: Source, requests: Sequence[Request]) -> None:
@@ -194,6 +195,8 @@ class Writer:
             self._work(job)
         if tidy:
             self._clean_up(in_use)
+        # Nobody waits for it but who comes now.
+        self._checkpoint()
         return True
 
     def _take(self) -> list[Portion]:
@@ -254,6 +257,12 @@ class Writer:
             self._deliver(Committed([], [tx]))
         with self._condition:
             self._clean_up_owed = more
+
+    def _checkpoint(self) -> None:
+        try:
+            self._database.checkpoint_if_due()
+        except BrokerError as refusal:
+            logger.warning("the log was not moved into the file: %s", refusal)
 
 
 def take_some(queue: deque[Request], max_message_bytes: int) -> tuple[list[Request], int]:

@@ -10,6 +10,7 @@ from sqlalchemy import Connection
 
 from ..errors import Invalid, NotFound, Unavailable
 from . import schema
+from .checkpoints import Checkpoints
 from .dialect import SQLiteDialect, StoreFailure, cut_file, translated
 from .transaction import Limits, Transaction
 
@@ -34,6 +35,7 @@ class Database:
         self._dialect = SQLiteDialect(path)
         self._engine = self._dialect.create_engine()
         self._connection: Connection | None = None
+        self._checkpoints: Checkpoints | None = None
 
     @property
     def is_open(self) -> bool:
@@ -119,6 +121,24 @@ class Database:
             if tx.cuts_file:
                 cut_file(connection)
 
+    def checkpoint_between(self) -> None:
+        """Leave checkpoints to :meth:`checkpoint_if_due`, from now on."""
+        if self._connection is None:
+            raise AssertionError("the database is not open")
+        with self.errors():
+            self._checkpoints = Checkpoints(self._connection, self.path)
+
+    def checkpoint_if_due(self) -> None:
+        """Move the log into the file if it has grown enough; between two transactions.
+
+        Raises:
+            BrokerError: it was refused, for a full disk; the log stays, nothing is lost.
+            StoreFailure: an I/O error.
+        """
+        if self._checkpoints is not None:
+            with self.errors():
+                self._checkpoints.run_if_due()
+
     @contextmanager
     def errors(self) -> Iterator[None]:
         """Translate the driver's errors, and let go of the file after a failure."""
@@ -135,6 +155,7 @@ class Database:
         if connection is not None:
             connection.invalidate()
             connection.close()
+        self._close_checkpoints()
 
     def close(self) -> None:
         """Close the connection, which moves the log into the file; twice is fine."""
@@ -142,6 +163,12 @@ class Database:
         if connection is not None:
             with self.errors():
                 connection.close()
+        self._close_checkpoints()
+
+    def _close_checkpoints(self) -> None:
+        checkpoints, self._checkpoints = self._checkpoints, None
+        if checkpoints is not None:
+            checkpoints.close()
 
     def sizes(self) -> tuple[int, int]:
         """Return the bytes of the file and of its write-ahead log."""

@@ -1,0 +1,70 @@
+"""Checkpoints between transactions, for an owner that stays: a server.
+
+SQLite's own checkpoint runs inside the COMMIT that finds the log long enough: those
+who wait for that commit wait for the checkpoint as well, and if it fails nobody is
+told. Here it comes after the replies, and an I/O error in it is one.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from typing import Final
+
+from sqlalchemy import Connection
+
+from . import dialect
+
+#: Where the log's index says how many frames the log has ("WAL-Index Format" in
+#: sqlite.org/walformat.html: mxFrame, in the machine's byte order).
+_FRAMES_OFFSET: Final = 16
+_FRAMES_SIZE: Final = 4
+
+
+class Checkpoints:
+    """The checkpoints of one connection, which is its database's only writer.
+
+    Args:
+        connection: in WAL mode; from now on it checkpoints only here.
+        path: of the database.
+    """
+
+    def __init__(self, connection: Connection, path: str) -> None:
+        self._connection = connection
+        # Open for as long as the connection is: closing any descriptor of this file
+        # drops the locks that SQLite holds on it.
+        self._index = os.open(f"{path}-shm", os.O_RDONLY | os.O_CLOEXEC)
+        self._done = 0
+        self._execute("PRAGMA wal_autocheckpoint=0")
+
+    def run_if_due(self) -> None:
+        """Move the log into the file if it has grown by enough since the last time.
+
+        What a reader, such as a back-up, still needs stays in the log.
+
+        Raises:
+            sqlite3.Error: it failed; what was committed is safe in the log.
+        """
+        frames = self._frames()
+        if frames < self._done:
+            # All of it was in the file, so it was begun anew.
+            self._done = 0
+        if frames - self._done >= dialect.CHECKPOINT_PAGES:
+            # At the next attempt too, if this one fails, there is as much more to do.
+            self._done = frames
+            self._execute("PRAGMA wal_checkpoint(PASSIVE)")
+
+    def close(self) -> None:
+        """Let go of the index; only once the connection is closed."""
+        os.close(self._index)
+
+    def _frames(self) -> int:
+        return int.from_bytes(os.pread(self._index, _FRAMES_SIZE, _FRAMES_OFFSET), sys.byteorder)
+
+    def _execute(self, pragma: str) -> None:
+        cursor = self._connection.connection.cursor()
+        try:
+            cursor.execute(pragma)
+            cursor.fetchall()
+        finally:
+            cursor.close()
