@@ -74,7 +74,19 @@ def reply_before_commit() -> None:
 @_fault
 def attempt_counted_at_ack() -> None:
     """A lease does not count as an attempt, so one that ends by itself never does."""
-    _reworded("LEASE", "attempts=(broker_deliveries.attempts + 1), ", "")
+
+    def treat(handler: Any, tx: Any, requests: list[Request]) -> list[Any]:
+        outcomes: list[Any] = handler(tx, requests)
+        for outcome in outcomes:
+            for message in outcome if type(outcome) is tuple else ():
+                if message.receipt is not None:
+                    tx.connection.exec_driver_sql(
+                        "UPDATE broker_deliveries SET attempts = attempts - 1 WHERE id = ?",
+                        (int(message.receipt.partition(".")[0]),),
+                    )
+        return outcomes
+
+    _wrap(QueuePull, treat)
 
 
 @_fault
