@@ -147,12 +147,19 @@ class EmbeddedBroker:
         return outcome, min(times, default=None)
 
     def _finish_removals(self) -> None:
-        """Take away what a deletion left, letting others in between the slices."""
+        """Take away what a deletion left, letting others in between the slices.
+
+        The deletion itself is committed: a server that has started meanwhile does the
+        rest, and must not be asked for what it would no longer find.
+        """
         more = True
         while more:
             began = time.monotonic()
-            with self._owned(), self._database.transaction(wall_clock_ms()) as tx:
-                more = upkeep.clean_up(tx, REMOVAL_SLICE)
+            try:
+                with self._owned(), self._database.transaction(wall_clock_ms()) as tx:
+                    more = upkeep.clean_up(tx, REMOVAL_SLICE)
+            except ServerRunning:
+                return
             if more:
                 self._let_others_in(began)
 
