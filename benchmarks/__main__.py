@@ -22,7 +22,6 @@ from .cases import CASES
 from .generator import Generator
 from .peers import SERVERS, Missing, Peer
 from .peers.embedded import Embedded, embedded
-from .results import Results
 
 BODIES = (100, 1024)
 
@@ -78,6 +77,8 @@ def about_machine() -> dict[str, Any]:
         "system": platform.platform(),
         "python": sys.version.split()[0],
         "sqlite": sqlite3.sqlite_version,
+        # Of the last 15 minutes: far above 2, and others used the machine as well.
+        "load_average": round(os.getloadavg()[2], 1),
     }
 
 
@@ -107,7 +108,7 @@ def main() -> None:
             measure(bench, root, options)
         except KeyboardInterrupt:
             print("interrupted: what follows is of the rounds so far", file=sys.stderr)
-    conclude(bench.results, options)
+    conclude(bench, options.output)
 
 
 def measure(bench: Bench, root: Path, options: argparse.Namespace) -> None:
@@ -129,16 +130,17 @@ def measure(bench: Bench, root: Path, options: argparse.Namespace) -> None:
             peer.stop()
 
 
-def conclude(results: Results, options: argparse.Namespace) -> None:
+def conclude(bench: Bench, output: Path) -> None:
     """Print the tables, and write them with the plot and all values."""
+    results = bench.results
     print(report.table(results))
     for skipped, why in results.skipped.items():
         print(f"without {skipped}: {why}")
-    about = {**about_machine(), "rounds": options.rounds, "seconds": options.seconds}
-    report.write(options.output, results, about)
-    if not plot.draw(options.output / "bench.png", results):
+    about = {**about_machine(), "rounds": bench.rounds, "seconds": bench.seconds}
+    report.write(output, results, about)
+    if not plot.draw(output / "bench.png", results):
         print("no plot: matplotlib is not installed", file=sys.stderr)
-    print(f"written to {options.output}/")
+    print(f"written to {output}/")
 
 
 def run(
@@ -169,6 +171,7 @@ def run(
                     )
                     if case.embedded:
                         case.embedded(bench, library, body)
+        bench.rounds = number
 
 
 main()

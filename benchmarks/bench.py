@@ -16,12 +16,14 @@ class Bench:
 
     Attributes:
         seconds: how long each measurement lasts, unless what it works on ends before.
+        rounds: how many have been completed.
     """
 
     def __init__(self, folder: Path, generator: Generator, seconds: float) -> None:
         self.folder = folder
         self.generator = generator
         self.seconds = seconds
+        self.rounds = 0
         self.results = Results()
         self._queues = 0
 

@@ -38,8 +38,8 @@ def text(report: dict[str, Any]) -> str:
     versions = ", ".join(f"{n} {v}".strip() for n, v in results.versions.items())
     parts = [
         f"{report['when']}; {report['machine']}; {report['system']}; Python {report['python']}, "
-        f"SQLite {report['sqlite']}. {report['rounds']} rounds of {report['seconds']:g} s for "
-        "each figure.",
+        f"SQLite {report['sqlite']}. Rounds: {report['rounds']}, of {report['seconds']:g} s "
+        f"for each figure. Load average {report['load_average']:g}, the bench's own included.",
         f"Versions: {versions}.",
         *(f"Without {name}: {why.rstrip('.')}." for name, why in results.skipped.items()),
         f"![rates and times of the broker and its peers]({PLOT})",
