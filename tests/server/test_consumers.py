@@ -293,7 +293,7 @@ def test_multi_and_exec_are_all_or_nothing(server: ServerProcess, dial: Dial) ->
         request("QUEUE", "PULL", "multi"),
         request("QUEUE", "SEND", "multi", "x", "PRIORITY", "12"),
         request("NONSENSE"),
-        request("QUEUE", "SEND", "multi", "x" * 1_100_000),
+        request("QUEUE", "SEND", "multi", "x" * 5_000_000),
         request("MULTI"),
     ],
 )
