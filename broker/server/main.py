@@ -6,15 +6,11 @@ import asyncio
 import logging
 import sys
 from collections.abc import Callable
-from typing import Any, Final
+from typing import Any
 
 from .options import Options
 from .server import Server
 
-#: How long the event loop keeps the interpreter while the writer wants it back, in
-#: seconds. The writer gives it away at each statement and each sync; by Python's own
-#: 5 ms a busy loop would hold every batch up.
-SWITCH_SECONDS: Final = 0.0002
 LOG_FORMAT = "%(asctime)s %(levelname)s %(name)s: %(message)s"
 
 
@@ -32,8 +28,6 @@ def run(options: Options, *, announce: Callable[[str], None], log_level: str) ->
     logging.basicConfig(
         stream=sys.stderr, level=getattr(logging, log_level.upper()), format=LOG_FORMAT
     )
-
-    sys.setswitchinterval(SWITCH_SECONDS)
 
     async def serve() -> int:
         return await Server(options, announce).run()
