@@ -7,6 +7,7 @@ told. Here it comes after the replies, and an I/O error in it is one.
 
 from __future__ import annotations
 
+import mmap
 import os
 import sys
 from typing import Final
@@ -17,8 +18,8 @@ from . import dialect
 
 #: Where the log's index says how many frames the log has ("WAL-Index Format" in
 #: sqlite.org/walformat.html: mxFrame, in the machine's byte order).
-_FRAMES_OFFSET: Final = 16
-_FRAMES_SIZE: Final = 4
+_FRAMES: Final = slice(16, 20)
+_HEADER_SIZE: Final = 136
 
 
 class Checkpoints:
@@ -32,8 +33,10 @@ class Checkpoints:
     def __init__(self, connection: Connection, path: str) -> None:
         self._connection = connection
         # Open for as long as the connection is: closing any descriptor of this file
-        # drops the locks that SQLite holds on it.
-        self._index = os.open(f"{path}-shm", os.O_RDONLY | os.O_CLOEXEC)
+        # drops the locks that SQLite holds on it. Mapped, for each system call would give
+        # the interpreter away.
+        self._descriptor = os.open(f"{path}-shm", os.O_RDONLY | os.O_CLOEXEC)
+        self._index = mmap.mmap(self._descriptor, _HEADER_SIZE, prot=mmap.PROT_READ)
         self._done = 0
         self._execute("PRAGMA wal_autocheckpoint=0")
 
@@ -56,10 +59,11 @@ class Checkpoints:
 
     def close(self) -> None:
         """Let go of the index; only once the connection is closed."""
-        os.close(self._index)
+        self._index.close()
+        os.close(self._descriptor)
 
     def _frames(self) -> int:
-        return int.from_bytes(os.pread(self._index, _FRAMES_SIZE, _FRAMES_OFFSET), sys.byteorder)
+        return int.from_bytes(self._index[_FRAMES], sys.byteorder)
 
     def _execute(self, pragma: str) -> None:
         cursor = self._connection.connection.cursor()
