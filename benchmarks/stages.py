@@ -91,8 +91,9 @@ class Stages:
         self.show("those rows into the tables", whole - handler)
         self.show("BEGIN, and COMMIT of nothing", self.least(lambda: self.run([])))
         self.show("COMMIT with its sync, on the clock", commit)
+        answered = list(zip((r.command for r in requests), ids, strict=True))
         replied = self.least(
-            lambda: [encode(to_reply(syntax, r.command, i), 2) for r, i in zip(requests, ids)]  # noqa: B905
+            lambda: [encode(to_reply(syntax, command, i), 2) for command, i in answered]
         )
         self.show("id to a reply", replied)
 
