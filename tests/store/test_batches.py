@@ -272,3 +272,21 @@ def test_a_foreign_lock_is_unavailable_and_passes(
     )
     store.check()
     store.database.close()
+
+
+def test_what_a_batch_has_sent_counts_for_what_dies_into_the_same_queue(store: Store) -> None:
+    store.run(QueueCreate("graves", (("max_messages", "1"),)))
+    store.run(
+        QueueCreate(
+            "short",
+            (("max_messages", "1"), ("on_expire", "dead"), ("dead_letter", "graves")),
+        )
+    )
+    store.run(QueueSend("short", b"old", ttl_ms=10))
+    store.now += 10
+    # The second makes room by letting what has expired die, and the first has filled its place.
+    store.batch(
+        (store.alice, QueueSend("graves", b"sent")), (store.alice, QueueSend("short", b"new"))
+    )
+    assert store.run(QueueShow("graves")).ready == 1
+    assert store.run(QueueShow("short")).dead == 1

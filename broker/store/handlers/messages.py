@@ -145,7 +145,6 @@ def send(tx: Transaction, requests: list[Request]) -> list[Any]:
                 tx.check_room()
                 if intake.is_limited:
                     _store(tx, messages, deliveries)
-                    intake.count(tx)
                     check_takes_alive(tx, queue, size)
         except BrokerError as refusal:
             outcomes.append(refusal)
@@ -169,6 +168,9 @@ def send(tx: Transaction, requests: list[Request]) -> list[Any]:
         else:
             intake.delayed += 1
             tx.falls_due(name, due_at)
+        if intake.is_limited:
+            # At once: what dies of another queue, to make room there, may want to go here.
+            intake.count(tx)
         if expires_at is not None:
             tx.to_clean_up(expires_at)
         if key is None:
