@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import logging
 import os
 import resource
@@ -51,7 +52,7 @@ class Server:
         self._identity = 0
         self._stopping = asyncio.Event()
         self._all_gone = asyncio.Event()
-        self._failure: BaseException | None = None
+        self._failure: Exception | None = None
         self.max_message_bytes = options.max_message_bytes
         self.broker: Broker
         self.logins: Logins
@@ -104,6 +105,9 @@ class Server:
         try:
             # Whoever starts the first server on a new database is its first admin.
             await self.logins.principal_of_uid(os.geteuid())
+            # What is there by now stays: a collection that looked through all of it would
+            # stall everybody for some 50 ms.
+            gc.freeze()
             await self._listen()
             self._watch_clock()
             await self._stopping.wait()
@@ -151,7 +155,7 @@ class Server:
         for connection in list(self._connections):
             connection.abort()
         self.logins.close()
-        await self.broker.close()
+        self.broker.close()
         logger.info("stopped")
 
     async def _connections_gone(self, seconds: float) -> None:
@@ -163,7 +167,7 @@ class Server:
         except TimeoutError:
             logger.warning("%d connections did not take their replies", len(self._connections))
 
-    def _fail(self, error: BaseException) -> None:
+    def _fail(self, error: Exception) -> None:
         """End without another reply: whether the last commit is on disk is not known."""
         self._failure = error
         logger.critical("the database failed, the server stops: %s", error)

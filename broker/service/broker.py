@@ -1,7 +1,6 @@
 """The broker of a server: submits to the writer, waits for messages, keeps the timers.
 
-Everything here runs in the event loop and none of it blocks; the database is
-the writer's alone.
+Everything here runs in the event loop; the database is the writer's alone.
 """
 
 from __future__ import annotations
@@ -18,7 +17,7 @@ from ..commands.delivery import Message
 from ..commands.message import MessageNack
 from ..commands.request import Principal, Request, Unfinished
 from ..commands.status import ServerStatus, Totals
-from ..errors import Unavailable
+from ..errors import BrokerError, Unavailable
 from ..store import schema
 from ..store.database import Database
 from ..store.transaction import Transaction
@@ -79,7 +78,7 @@ class Broker:
         self,
         database: Database,
         *,
-        on_failure: Callable[[BaseException], None],
+        on_failure: Callable[[Exception], None],
         on_users_changed: Callable[[set[int]], None],
     ) -> None:
         self._loop = asyncio.get_running_loop()
@@ -87,7 +86,7 @@ class Broker:
         self._on_failure = on_failure
         self._on_users_changed = on_users_changed
         self.clock = Clock()
-        self._writer = Writer(database, self.clock, self._deliver_later, self._fail_later)
+        self._writer = Writer(self._loop, database, self.clock, self._deliver, self._fail)
         self._waiting = Waiting(self._loop, self._writer.submit)
         self._due = DueTimers(self._loop, self.clock, self._sweep)
         self._self = _NobodyClient()
@@ -158,7 +157,7 @@ class Broker:
         """
         future: asyncio.Future[_Result] = self._loop.create_future()
 
-        def settle(result: Any, error: BaseException | None) -> None:
+        def settle(result: Any, error: BrokerError | None) -> None:
             if future.done():
                 return
             if error is None:
@@ -170,15 +169,10 @@ class Broker:
             raise Unavailable("the server is stopping")
         self._calls.add(future)
         future.add_done_callback(self._calls.discard)
-        self._writer.do(
-            Job(
-                work,
-                lambda result, error: self._call_soon(settle, result, error),
-            )
-        )
+        self._writer.do(Job(work, settle))
         return await future
 
-    async def close(self) -> None:
+    def close(self) -> None:
         """Answer who waits with nothing, execute what is pending, close the database."""
         if self._closing:
             return
@@ -187,7 +181,7 @@ class Broker:
         self._due.close()
         if self._clean_up is not None:
             self._clean_up[1].cancel()
-        await asyncio.to_thread(self._writer.close)
+        self._writer.close()
 
     def release_waiting(self) -> None:
         """Answer all waiting pulls with nothing; later ones are not parked."""
@@ -195,21 +189,7 @@ class Broker:
 
     # --- after a commit ---
 
-    def _deliver_later(self, committed: Committed) -> None:
-        self._call_soon(self._deliver, committed)
-
-    def _fail_later(self, error: BaseException) -> None:
-        self._call_soon(self._fail, error)
-
-    def _call_soon(self, callback: Callable[..., None], *arguments: Any) -> None:
-        try:
-            self._loop.call_soon_threadsafe(callback, *arguments)
-        except RuntimeError:
-            # The loop is closed: nobody is left to be told.
-            if not self._loop.is_closed():
-                raise
-
-    def _fail(self, error: BaseException) -> None:
+    def _fail(self, error: Exception) -> None:
         self._failed = True
         self._on_failure(error)
         for future in list(self._calls):
@@ -290,10 +270,10 @@ class Broker:
     def _sweep(self, targets: Set[Target]) -> None:
         """Make ready what is due in queues, between two batches."""
 
-        def done(_: Any, error: BaseException | None) -> None:
+        def done(_: Any, error: BrokerError | None) -> None:
             if error is not None:
                 logger.warning("nothing was made ready: %s", error)
-                self._call_soon(self._due.try_again, targets)
+                self._due.try_again(targets)
 
         if not self._closing and not self._failed:
             self._writer.do(Job(lambda tx: sweep(tx, targets), done))

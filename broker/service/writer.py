@@ -1,17 +1,22 @@
-"""The writer thread: group commit.
+"""The writer: group commit.
 
-It takes all that is pending, executes it in one transaction, commits once, and
-hands all results back with one call into the event loop. There is no timer:
-while one batch is synced the next gathers, so batches grow with the load by
-themselves. Nothing is answered before its commit.
+In each turn it takes all that is pending, executes it in one transaction, commits
+once, and only then hands the results out. There is no timer: a turn comes once
+all has been read that had arrived by then, and while it commits the next batch
+gathers in the sockets, so batches grow with the load by themselves.
+
+A turn is made by the event loop itself, which does nothing else meanwhile: nobody
+could be answered before the commit, whoever else did it, and two threads would
+share one interpreter.
 """
 
 from __future__ import annotations
 
+import asyncio
 import logging
-import threading
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence, Set
+from functools import partial
 from typing import Any, Final, NamedTuple, Protocol
 
 from ..commands.atomic import Atomic
@@ -24,7 +29,6 @@ from ..errors import BrokerError
 from ..names import MAX_PULL_BYTES
 from ..store.batch import Batch, run_batch
 from ..store.database import Database
-from ..store.dialect import StoreFailure
 from ..store.handlers.upkeep import clean_up, note_next_clean_up
 from ..store.transaction import Transaction
 from .clock import Clock
@@ -47,7 +51,7 @@ CLEAN_UP_SLICE: Final = 500
 class Source(Protocol):
     """Where commands come from and their outcomes go; its commands keep their order."""
 
-    #: Requests that wait for a batch; guarded by the writer's lock.
+    #: Requests that wait for a batch.
     queue: deque[Request]
 
 
@@ -75,76 +79,69 @@ class Committed(NamedTuple):
 class Job(NamedTuple):
     """Something other than a command to be done in a transaction of its own.
 
-    ``done`` is called in the writer's thread with the result or the error.
+    ``done`` is called with the result, or with what refused it.
     """
 
     work: Callable[[Transaction], Any]
-    done: Callable[[Any, BaseException | None], None]
+    done: Callable[[Any, BrokerError | None], None]
 
 
 class Writer:
-    """Owns the database's connection and executes batches in its own thread.
+    """Executes batches over a database that is its alone, in turns of the event loop.
 
     Args:
+        loop: the event loop, from which alone it is called.
         database: open, and from now on used by nobody else.
         clock: the time of each batch.
-        deliver: called in the writer's thread after each commit; must only pass
-            the batch on to the event loop.
-        fail: called once, in the writer's thread, if the database failed so that a
-            commit's outcome is unknown; the writer has ended then.
+        deliver: called after each commit.
+        fail: called once, if the database failed so that a commit's outcome is
+            unknown; nothing is executed any more then.
     """
 
     def __init__(
         self,
+        loop: asyncio.AbstractEventLoop,
         database: Database,
         clock: Clock,
         deliver: Callable[[Committed], None],
-        fail: Callable[[BaseException], None],
+        fail: Callable[[Exception], None],
     ) -> None:
+        self._loop = loop
         self._database = database
         self._clock = clock
         self._deliver = deliver
         self._fail = fail
-        self._condition = threading.Condition()
         self._sources: deque[Source] = deque()
         self._jobs: deque[Job] = deque()
         self._clean_up_owed = True
         self._in_use: Set[str] = frozenset()
-        self._closing = False
-        self._failed = False
-        self._thread = threading.Thread(target=self._run, name="broker-writer", daemon=True)
-        #: Since the start; read without the lock, by people.
+        self._turn_is_due = False
+        self._ended = False
+        #: Since the start.
         self.commands = 0
         self.commits = 0
         self.largest_batch = 0
 
     def start(self) -> None:
-        """Start the thread."""
-        self._database.checkpoint_between()
-        self._thread.start()
+        """Begin, with what those before have left to be taken away."""
+        self._database.keep()
+        self._wake()
 
     def submit(self, source: Source, requests: Sequence[Request]) -> None:
         """Add requests of a source to those that wait for a batch."""
-        with self._condition:
-            if not source.queue:
-                self._sources.append(source)
-                self._condition.notify()
-            source.queue.extend(requests)
+        if not source.queue:
+            self._sources.append(source)
+        source.queue.extend(requests)
+        self._wake()
 
     def withdraw(self, source: Source) -> None:
-        """Drop what a source has waiting; what is in a batch by now goes on."""
-        with self._condition:
-            source.queue.clear()
+        """Drop what a source has waiting."""
+        source.queue.clear()
 
     def do(self, job: Job) -> None:
         """Have a job done between two batches; after a failure, of which ``fail`` tells, never."""
-        with self._condition:
-            if self._failed:
-                return
-            if self._closing:
-                raise AssertionError("the writer has ended")
-            self._jobs.append(job)
-            self._condition.notify()
+        self._jobs.append(job)
+        self._wake()
 
     def owe_clean_up(self, in_use: Set[str]) -> None:
         """Have taken away what has had its time.
@@ -152,52 +149,54 @@ class Writer:
         Args:
             in_use: names of subscriptions' queues that somebody waits for.
         """
-        with self._condition:
-            self._clean_up_owed = True
-            self._in_use = in_use
-            self._condition.notify()
+        self._clean_up_owed = True
+        self._in_use = in_use
+        self._wake()
 
     def close(self) -> None:
-        """Execute what is pending, end the thread, close the database; blocks until then."""
-        with self._condition:
-            self._closing = True
-            self._condition.notify()
-        self._thread.join()
+        """Execute what is pending and close the database; blocks until then."""
+        while not self._ended and (self._sources or self._jobs):
+            self._turn()
+        self._ended = True
         self._database.close()
 
-    # --- in the thread ---
+    # --- turns ---
 
-    def _run(self) -> None:
+    def _wake(self) -> None:
+        """Have a turn once the event loop has read what there is to read."""
+        if not self._turn_is_due:
+            self._turn_is_due = True
+            self._loop.call_soon(self._turn)
+
+    def _turn(self) -> None:
+        """Do what there is to do once."""
+        self._turn_is_due = False
         try:
-            while self._turn():
-                pass
-        except BaseException as error:
-            # The boundary of the thread: without a writer there is no broker.
-            logger.critical("the writer has stopped", exc_info=error)
-            with self._condition:
-                self._failed = True
-            self._fail(error)
+            if self._sources:
+                self._commit(self._execute)
+            for _ in range(len(self._jobs)):
+                self._commit(partial(self._work, self._jobs.popleft()))
+            if self._clean_up_owed:
+                self._commit(self._clean_up)
+            # Nobody waits for it but who comes now.
+            self._commit(self._checkpoint)
+        finally:
+            if not self._ended and (self._sources or self._jobs or self._clean_up_owed):
+                self._wake()
 
-    def _turn(self) -> bool:
-        """Do what there is to do once; False when it is time to end."""
-        with self._condition:
-            while not (self._sources or self._jobs or self._clean_up_owed or self._closing):
-                self._condition.wait()
-            portions = self._take()
-            jobs = list(self._jobs)
-            self._jobs.clear()
-            tidy, in_use = self._clean_up_owed, self._in_use
-            if not portions and not jobs and self._closing:
-                return False
-        if portions:
-            self._execute(portions)
-        for job in jobs:
-            self._work(job)
-        if tidy:
-            self._clean_up(in_use)
-        # Nobody waits for it but who comes now.
-        self._checkpoint()
-        return True
+    def _commit(self, work: Callable[[], Committed | None]) -> None:
+        """Do some work, and hand out what it has committed."""
+        if self._ended:
+            return
+        try:
+            committed = work()
+        except Exception as error:  # without a database there is no broker
+            logger.critical("the writer has stopped", exc_info=error)
+            self._ended = True
+            self._fail(error)
+            return
+        if committed is not None:
+            self._deliver(committed)
 
     def _take(self) -> list[Portion]:
         """Take the pending requests, fairly: of each source no more than its bounds."""
@@ -216,7 +215,10 @@ class Writer:
                 size += taken_bytes
         return portions
 
-    def _execute(self, portions: list[Portion]) -> None:
+    def _execute(self) -> Committed | None:
+        portions = self._take()
+        if not portions:
+            return None
         runs = plan([portion.requests for portion in portions])
         requests = [r for run in runs for r in portions[run.source].requests[run.start : run.end]]
         batch: Batch = run_batch(self._database, requests, self._clock.now_ms())
@@ -229,34 +231,31 @@ class Writer:
         self.commands += len(requests)
         self.commits += max(1, len(batch.transactions))
         self.largest_batch = max(self.largest_batch, len(requests))
-        self._deliver(Committed(portions, batch.transactions))
+        return Committed(portions, batch.transactions)
 
-    def _work(self, job: Job) -> None:
+    def _work(self, job: Job) -> Committed | None:
         try:
             with self._database.transaction(self._clock.now_ms()) as tx:
                 result = job.work(tx)
-        except StoreFailure:
-            raise
         except BrokerError as refusal:
-            job.done(None, refusal)
-            return
-        self._deliver(Committed([], [tx]))
-        job.done(result, None)
+            self._loop.call_soon(job.done, None, refusal)
+            return None
+        self._loop.call_soon(job.done, result, None)
+        return Committed([], [tx])
 
-    def _clean_up(self, in_use: Set[str]) -> None:
+    def _clean_up(self) -> Committed | None:
+        self._clean_up_owed = False
         try:
             with self._database.transaction(self._clock.now_ms()) as tx:
-                more = clean_up(tx, CLEAN_UP_SLICE, in_use)
-                if not more:
+                self._clean_up_owed = clean_up(tx, CLEAN_UP_SLICE, self._in_use)
+                if not self._clean_up_owed:
                     note_next_clean_up(tx)
         except BrokerError as refusal:
             # A full disk: the next deletion or the next expiry tries again.
             logger.warning("nothing was cleaned up: %s", refusal)
-            more = False
-        else:
-            self._deliver(Committed([], [tx]))
-        with self._condition:
-            self._clean_up_owed = more
+            self._clean_up_owed = False
+            return None
+        return Committed([], [tx])
 
     def _checkpoint(self) -> None:
         try:

@@ -12,6 +12,7 @@ from ..errors import Invalid, NotFound, Unavailable
 from . import schema
 from .checkpoints import Checkpoints
 from .dialect import SQLiteDialect, StoreFailure, cut_file, translated
+from .ids import BLOCK, Ids
 from .transaction import Limits, Transaction
 
 
@@ -35,7 +36,9 @@ class Database:
         self._dialect = SQLiteDialect(path)
         self._engine = self._dialect.create_engine()
         self._connection: Connection | None = None
+        # Of an owner that stays.
         self._checkpoints: Checkpoints | None = None
+        self._ids_left = (0, 0)
 
     @property
     def is_open(self) -> bool:
@@ -109,8 +112,9 @@ class Database:
             raise AssertionError("the database is not open")
         with self.errors():
             with _rolled_back(connection), connection.begin():
+                ids = Ids(self._ids_left, BLOCK if self._checkpoints else 1)
                 tx = Transaction(
-                    connection, self._dialect.name, self.path, now, self.limits,
+                    connection, self._dialect.name, self.path, now, self.limits, ids,
                     has_consumers=self.has_consumers,
                 )  # fmt: skip
                 try:
@@ -118,11 +122,16 @@ class Database:
                     tx.flush()
                 finally:
                     tx.close()
+            if self._checkpoints:
+                self._ids_left = tx.ids.left
             if tx.cuts_file:
                 cut_file(connection)
 
-    def checkpoint_between(self) -> None:
-        """Leave checkpoints to :meth:`checkpoint_if_due`, from now on."""
+    def keep(self) -> None:
+        """Be the database of one owner until it is closed; from now on.
+
+        Checkpoints are left to :meth:`checkpoint_if_due`, and ids are reserved in blocks.
+        """
         if self._connection is None:
             raise AssertionError("the database is not open")
         with self.errors():

@@ -15,6 +15,7 @@ from ..models.sequences import ID_SEQUENCE
 from ..names import MIN_FREE_BYTES
 from . import statements as sql
 from .dialect import free_pages
+from .ids import Ids
 from .statements import BULK_SIZES, Bulk, Statement
 
 #: Wakes whoever waits for a queue that is gone.
@@ -83,6 +84,7 @@ class Transaction:
         connection: SQLAlchemy's, for whatever is not hot.
         now: milliseconds since 1970, UTC, the same for the whole transaction.
         limits: what the broker allows.
+        ids: where ids come from.
         has_consumers: whether leases that live as long as a connection can be alive:
             only in the server that gave them.
         woken_queues: how many deliveries became ready, by the queue's name; for a
@@ -106,12 +108,14 @@ class Transaction:
         path: str,
         now: int,
         limits: Limits,
+        ids: Ids,
         *,
         has_consumers: bool,
     ) -> None:
         self.connection = connection
         self.now = now
         self.limits = limits
+        self.ids = ids
         self.has_consumers = has_consumers
         self.woken_queues: Counter[str] = Counter()
         self.woken_channels: Counter[str] = Counter()
@@ -214,6 +218,7 @@ class Transaction:
             self.channels_due.copy(), self.clean_up_at, self.left_to_clean_up,
             self.ended.copy(), self.changed_users.copy(),
         )  # fmt: skip
+        ids_left = self.ids.left
         self._cursor.execute("SAVEPOINT broker")
         try:
             yield
@@ -224,6 +229,7 @@ class Transaction:
             self._counters.clear()
             self._channel_counters.clear()
             self._forget()
+            self.ids.left = ids_left
             (
                 self.woken_queues, self.woken_channels, self.due, self.channels_due,
                 self.clean_up_at, self.left_to_clean_up, self.ended, self.changed_users,
@@ -256,9 +262,16 @@ class Transaction:
     # --- ids ---
 
     def allocate(self, count: int = 1) -> int:
-        """Return the first of ``count`` ids that were never given out before."""
-        last = int(self.one(sql.ALLOCATE, (count, ID_SEQUENCE))[0])
-        return last - count + 1
+        """Return the first of ``count`` ids in a row that were never given out before."""
+        return self.ids.take(count, self._reserve)
+
+    def _reserve(self, count: int) -> int:
+        return int(self.one(sql.ALLOCATE, (count, ID_SEQUENCE))[0])
+
+    def allocate_beyond(self, last: int) -> None:
+        """Give out no id up to ``last`` from now on."""
+        self.run(sql.ALLOCATE_BEYOND, (last, ID_SEQUENCE, last))
+        self.ids.forget()
 
     # --- users ---
 

@@ -34,6 +34,27 @@ def test_the_doors_are_announced_and_private(own_server: ServerProcess) -> None:
     assert "registration is open" in own_server.log
 
 
+def test_collections_of_garbage_pass_over_what_stays(tmp_path: Path) -> None:
+    """Else each that looks through everything would stall everybody meanwhile."""
+    code = """if True:
+        import gc, os, signal, sys
+        from broker.server.main import run
+        from broker.server.options import Options
+
+        def announce(door):
+            left = len(gc.get_objects())
+            print(gc.get_freeze_count() > 10 * left, flush=True)
+            os.kill(os.getpid(), signal.SIGTERM)
+
+        run(Options(sys.argv[1], (), sys.argv[2]), announce=announce, log_level="error")
+    """
+    paths = [str(tmp_path / "broker.db"), str(tmp_path / "s")]
+    done = subprocess.run(
+        [sys.executable, "-c", code, *paths], capture_output=True, text=True, timeout=60
+    )
+    assert done.stdout == "True\n", done.stdout + done.stderr
+
+
 def test_sigterm_answers_who_waits_and_ends_with_0(own_server: ServerProcess, dial: Dial) -> None:
     wire = dial(own_server)
     wire.call("QUEUE", "CREATE", "q")
@@ -311,7 +332,7 @@ def test_keys_left_by_an_earlier_run_are_taken_away_in_time(
                 ).scalar_one()
             )
             await asyncio.sleep(0.01)
-        await service.close()
+        service.close()
 
     asyncio.run(asyncio.wait_for(main(), 60))
 

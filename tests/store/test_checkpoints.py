@@ -24,7 +24,7 @@ def filled(store: Store, monkeypatch: pytest.MonkeyPatch) -> Store:
     """Return a store whose checkpoints are its own affair, with a queue."""
     monkeypatch.setattr(dialect, "CHECKPOINT_PAGES", PAGES)
     store.run(QueueCreate("q"))
-    store.database.checkpoint_between()
+    store.database.keep()
     return store
 
 

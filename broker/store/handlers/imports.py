@@ -38,8 +38,7 @@ from ...commands.db import DbImport, Imported
 from ...commands.delivery import DEAD, DELAYED, LEASED
 from ...commands.request import Principal
 from ...errors import BrokerError, Invalid
-from ...models import Channel, Sequence, Subscription, User
-from ...models.sequences import ID_SEQUENCE
+from ...models import Channel, Subscription, User
 from .. import statements as sql
 from ..transaction import Transaction
 from .messages import KEY_CLEAN_UP_DELAY_MS
@@ -98,11 +97,7 @@ class _Import:
         self._new_ids: dict[str, int] = {}
         # The keys of "send once" of this batch, by what they belong to.
         self._kept: set[tuple[int, str]] = set()
-        tx.connection.execute(
-            update(Sequence)
-            .where(Sequence.name == ID_SEQUENCE, Sequence.value < header.last_id)
-            .values(value=header.last_id)
-        )
+        tx.allocate_beyond(header.last_id)
 
     def store(self, records: list[tuple[int, Record]]) -> Imported:
         """Store records in their order.

@@ -28,6 +28,17 @@ ALLOCATE = Statement(
     "sequence",
 )
 
+ALLOCATE_BEYOND = Statement(
+    lambda: (
+        update(_SEQUENCES)
+        .values(value=bindparam("last"))
+        .where(_SEQUENCES.c.name == bindparam("sequence"), _SEQUENCES.c.value < bindparam("last"))
+    ),
+    "last",
+    "sequence",
+    "last",
+)
+
 #: In the order of :class:`~broker.store.transaction.QueueRow`.
 QUEUE_COLUMNS = (
     "id", "name", "owner_id", "channel_id", "ready", "delayed", "leased", "dead", "bytes",

@@ -1,0 +1,100 @@
+"""Ids: no two things ever have the same, whatever is undone, whoever reserves."""
+
+from __future__ import annotations
+
+import pytest
+from stores import Store
+
+from broker.commands.atomic import Atomic
+from broker.commands.channel import ChannelCreate, ChannelPublish, ChannelSubscribe
+from broker.commands.queue import QueueCreate, QueueSend
+from broker.errors import NotFound
+from broker.store import ids
+from broker.store.transaction import Transaction
+
+BLOCK = 5
+
+
+@pytest.fixture
+def kept(store: Store, monkeypatch: pytest.MonkeyPatch) -> Store:
+    """Return the store of an owner that stays, with a queue; it reserves few at a time."""
+    monkeypatch.setattr("broker.store.database.BLOCK", BLOCK)
+    store.run(QueueCreate("q"))
+    store.database.keep()
+    return store
+
+
+def send(store: Store, count: int = 1) -> list[int]:
+    return [int(o) for o in store.batch(*[(store.alice, QueueSend("q", b"x"))] * count)]
+
+
+def reserved(store: Store) -> int:
+    ((value,),) = store.rows("SELECT value FROM broker_sequences WHERE name = 'id'")
+    return int(value)
+
+
+def test_they_go_on_without_a_gap_from_block_to_block(kept: Store) -> None:
+    given = [id_ for count in (1, 3, 2, 12, 1, 1) for id_ in send(kept, count)]
+    assert given == list(range(given[0], given[0] + len(given)))
+    assert given[-1] <= reserved(kept) < given[-1] + BLOCK
+
+
+def test_a_block_serves_several_transactions(kept: Store) -> None:
+    send(kept)
+    before = reserved(kept)
+    for _ in range(BLOCK - 1):
+        send(kept)
+    assert reserved(kept) == before
+
+
+def test_a_rollback_undoes_what_was_reserved_and_gives_nothing_out_twice(kept: Store) -> None:
+    given = send(kept, BLOCK - 1)
+    taken: list[int] = []
+
+    def take_and_fail(tx: Transaction) -> None:
+        taken.append(tx.allocate(3 * BLOCK))
+        raise LookupError
+
+    with pytest.raises(LookupError):
+        kept.in_transaction(take_and_fail)
+    assert taken == [given[-1] + 1]
+    given += send(kept, 4 * BLOCK)
+    assert len({*given}) == len(given)
+    assert given[-1] <= reserved(kept)
+
+
+def test_so_does_a_transaction_of_parts_that_is_refused(kept: Store) -> None:
+    given = send(kept, BLOCK - 1)
+    parts = (*[QueueSend("q", b"x")] * BLOCK, QueueSend("nowhere", b"x"))
+    outcomes = kept.batch(
+        (kept.alice, Atomic(parts)), *[(kept.alice, QueueSend("q", b"x"))] * 2 * BLOCK
+    )
+    assert isinstance(outcomes[0], NotFound)
+    given += outcomes[1:]
+    assert len({*given}) == len(given)
+    assert given[-1] <= reserved(kept)
+
+
+def test_a_publication_and_its_copies_are_in_a_row(kept: Store) -> None:
+    kept.run(ChannelCreate("c"))
+    for name in ("a", "b", "c"):
+        kept.run(ChannelSubscribe("c", name))
+    send(kept, BLOCK - 1)
+    published = int(kept.run(ChannelPublish("c", b"x")))
+    assert send(kept) == [published + 4]
+
+
+def test_an_owner_that_comes_and_goes_reserves_no_more_than_it_needs(store: Store) -> None:
+    store.run(QueueCreate("q"))
+    (given,) = send(store)
+    assert reserved(store) == given
+
+
+def test_what_is_moved_on_by_an_import_is_not_given_out(kept: Store) -> None:
+    (given,) = send(kept)
+    beyond = given + 100 * ids.BLOCK
+    kept.in_transaction(lambda tx: tx.allocate_beyond(beyond))
+    assert send(kept, 2) == [beyond + 1, beyond + 2]
+    kept.in_transaction(lambda tx: tx.allocate_beyond(given))
+    (last,) = send(kept)
+    assert last > beyond + 2
