@@ -117,6 +117,7 @@ class Broker:
         submitted, or what follows it would overtake it.
         """
         self._writer.submit(client, requests)
+        self._waiting.meet(requests)
 
     def leave(self, client: Client) -> None:
         """Forget a client that is gone: what waits is dropped, what was claimed goes back."""

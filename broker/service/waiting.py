@@ -2,8 +2,9 @@
 
 A waiting pull holds no row and no lock. It is executed again when a commit has
 made something ready in its queue, be it because its time had come
-(:mod:`.due`). A wake-up too many costs a look; one too few could only come from
-here. The rules that keep it from happening:
+(:mod:`.due`); and beside a send to its queue, so that mostly both are in one batch
+and one commit. That is a guess, and nothing hangs on it. A wake-up too many costs a
+look; one too few could only come from here. The rules that keep it from happening:
 
 - A batch's empty pulls are parked before the batch's own wake-ups are handled.
 - A pull that is being executed again is not woken: its execution comes after
@@ -14,10 +15,12 @@ here. The rules that keep it from happening:
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Sequence
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-from ..commands.channel import ChannelPull
+from ..commands.channel import ChannelPublish, ChannelPull
+from ..commands.queue import QueueSend
 from ..commands.request import Request
 from ..names import SUBSCRIPTION_MARK, subscription_queue
 from ..store.transaction import Transaction
@@ -99,15 +102,20 @@ class Waiting:
             if waiter.retrying:
                 self._wake_queue(waiter.queue, 1)
 
+    def meet(self, requests: Sequence[Request]) -> None:
+        """Execute again as many pulls as requests, just submitted, may bring messages."""
+        if not self._by_client:
+            return
+        commands = [request.command for request in requests]
+        sends = Counter(c.queue for c in commands if type(c) is QueueSend)
+        publications = Counter(c.channel for c in commands if type(c) is ChannelPublish)
+        self._wake(sends, publications)
+
     def wake(self, tx: Transaction) -> None:
         """Execute again as many pulls as a committed transaction made messages ready."""
         if not self._by_client:
             return
-        for queue, count in tx.woken_queues.items():
-            self._wake_queue(queue, count)
-        for channel, count in tx.woken_channels.items():
-            for queue in list(self._queues_of_channel.get(channel, ())):
-                self._wake_queue(queue, count)
+        self._wake(tx.woken_queues, tx.woken_channels)
 
     def release(self, client: Any) -> None:
         """Answer a client's waiting pull, if it has one, with nothing."""
@@ -120,6 +128,13 @@ class Waiting:
         self._released = True
         for waiter in list(self._by_client.values()):
             self._expire(waiter)
+
+    def _wake(self, queues: Mapping[str, int], channels: Mapping[str, int]) -> None:
+        for queue, count in queues.items():
+            self._wake_queue(queue, count)
+        for channel, count in channels.items():
+            for queue in list(self._queues_of_channel.get(channel, ())):
+                self._wake_queue(queue, count)
 
     def _wake_queue(self, queue: str, count: int) -> None:
         for waiter in list(self._by_queue.get(queue, ())):

@@ -87,8 +87,8 @@ class Transaction:
         ids: where ids come from.
         has_consumers: whether leases that live as long as a connection can be alive:
             only in the server that gave them.
-        woken_queues: how many deliveries became ready, by the queue's name; for a
-            queue that is gone, more than can wait for it.
+        woken_queues: how many deliveries became ready and were not taken again, by the
+            queue's name; for a queue that is gone, more than can wait for it.
         woken_channels: the same for each subscription of a channel, by its name.
         due: the earliest time at which something falls due, by the queue's name, as
             far as this transaction has set or looked up such times.
@@ -324,6 +324,10 @@ class Transaction:
         if counters is None:
             counters = self._channel_counters[channel_id] = CounterChanges()
         return counters
+
+    def takes(self, queue: str, count: int) -> None:
+        """Note that so many that were ready in a queue are not any more."""
+        self.woken_queues[queue] = max(0, self.woken_queues[queue] - count)
 
     def falls_due(self, queue: str, time: int) -> None:
         """Note that something in a queue falls due at ``time``."""

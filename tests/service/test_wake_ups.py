@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from pathlib import Path
 from typing import Any
 
 from support import PATIENCE_S
 
+from broker.commands.message import MessageNack
 from broker.commands.queue import QueueCreate, QueuePull, QueueSend
 from broker.commands.request import Principal, Request
+from broker.errors import TooBig
 from broker.service.broker import Broker
 from broker.store.database import Database
 from broker.store.handlers import users
@@ -34,44 +36,106 @@ class Client:
         self.outcomes += outcomes
         self.answered.set()
 
+    async def executes(self, broker: Broker, user: Principal, *commands: Any) -> list[Any]:
+        """Return the outcomes of commands, of which none waits."""
+        self.outcomes.clear()
+        broker.submit(self, [Request(user, command) for command in commands])
+        while len(self.outcomes) < len(commands):
+            self.answered.clear()
+            await asyncio.wait_for(self.answered.wait(), PATIENCE_S)
+        return self.outcomes[:]
+
+    async def waits(self, broker: Broker, user: Principal) -> None:
+        """Wait for a message of ``jobs``; returns once the pull is parked."""
+        broker.submit(self, [Request(user, QueuePull("jobs", wait_ms=int(PATIENCE_S * 1000)))])
+        # Something after it is done.
+        await broker.call(lambda tx: None)
+
 
 def test_a_wake_up_passes_on_when_who_was_woken_leaves(tmp_path: Path) -> None:
     """Between the wake-up of the first who waits and its pull its connection ends."""
 
-    async def run() -> Any:
-        database = Database(str(tmp_path / "broker.db"), Limits(1000))
+    async def first_leaves(broker: Broker, user: Principal) -> None:
+        sender, first, second = Client(), Client(), Client()
+        await sender.executes(broker, user, QueueSend("jobs", b"job"))
+        ((leased,),) = await sender.executes(broker, user, QueuePull("jobs"))
+        for client in (first, second):
+            await client.waits(broker, user)
+        sender.answered.clear()
+        broker.submit(sender, [Request(user, MessageNack((leased.receipt,)))])
+        # Who is told of that batch is told before the writer's next turn.
+        await sender.answered.wait()
+        assert first.queue
+        first.closed = True
+        broker.leave(first)
+        await asyncio.wait_for(second.answered.wait(), PATIENCE_S / 4)
+        ((message,),) = second.outcomes
+        assert message.body == b"job"
+
+    with_broker(tmp_path, first_leaves)
+
+
+def test_a_send_and_who_waits_for_it_are_one_commit(tmp_path: Path) -> None:
+    async def meet(broker: Broker, user: Principal) -> None:
+        sender, first, second = Client(), Client(), Client()
+        for client in (first, second):
+            await client.waits(broker, user)
+        before = broker._writer.commits
+        await sender.executes(broker, user, QueueSend("jobs", b"job"))
+        assert first.answered.is_set()
+        assert not second.answered.is_set()
+        assert broker._writer.commits == before + 1
+        await sender.executes(broker, user, QueueSend("jobs", b"other"))
+        assert [message.body for (message,) in second.outcomes] == [b"other"]
+
+    with_broker(tmp_path, meet)
+
+
+def test_who_met_a_send_that_was_refused_goes_on_waiting(tmp_path: Path) -> None:
+    async def meet(broker: Broker, user: Principal) -> None:
+        sender, waiting = Client(), Client()
+        await waiting.waits(broker, user)
+        (refusal,) = await sender.executes(broker, user, QueueSend("jobs", b"x" * 2000))
+        assert isinstance(refusal, TooBig)
+        assert not waiting.answered.is_set()
+        await sender.executes(broker, user, QueueSend("jobs", b"job"))
+        await asyncio.wait_for(waiting.answered.wait(), PATIENCE_S / 4)
+
+    with_broker(tmp_path, meet)
+
+
+def test_who_met_a_send_of_a_later_round_is_woken_by_its_commit(tmp_path: Path) -> None:
+    """The plan executes the pull that waits before the send of the same batch."""
+
+    async def meet(broker: Broker, user: Principal) -> None:
+        sender, waiting = Client(), Client()
+        await waiting.waits(broker, user)
+        pull, send = QueuePull("other"), QueueSend("jobs", b"job")
+        await sender.executes(broker, user, QueueCreate("other"))
+        # Not both in one round: a source's own commands keep their order.
+        await sender.executes(broker, user, pull, send)
+        await asyncio.wait_for(waiting.answered.wait(), PATIENCE_S / 4)
+
+    with_broker(tmp_path, meet)
+
+
+def with_broker(folder: Path, work: Callable[[Broker, Principal], Awaitable[None]]) -> None:
+    """Do something with a broker that has a queue ``jobs``."""
+
+    async def run() -> None:
+        database = Database(str(folder / "broker.db"), Limits(1000))
         database.open(create=True)
         broker = Broker(database, on_failure=_fail, on_users_changed=lambda ids: None)
         await broker.start()
         try:
-            return await _first_leaves(broker)
+            user: Principal = await broker.call(lambda tx: users.principal_of_uid(tx, 1, "admin"))
+            await Client().executes(broker, user, QueueCreate("jobs"))
+            await work(broker, user)
         finally:
             broker.close()
 
-    (message,) = asyncio.run(run())
-    assert message.body == b"job"
+    asyncio.run(run())
 
 
-def _fail(error: BaseException) -> None:
+def _fail(error: Exception) -> None:
     raise AssertionError from error
-
-
-async def _first_leaves(broker: Broker) -> Any:
-    principal: Principal = await broker.call(lambda tx: users.principal_of_uid(tx, 1, "admin"))
-    sender, first, second = Client(), Client(), Client()
-    broker.submit(sender, [Request(principal, QueueCreate("jobs"))])
-    pull = Request(principal, QueuePull("jobs", wait_ms=int(PATIENCE_S * 1000)))
-    for client in (first, second):
-        broker.submit(client, [pull])
-        # Executed, and so parked, by the time that something after it is done.
-        await broker.call(lambda tx: None)
-    sender.answered.clear()
-    broker.submit(sender, [Request(principal, QueueSend("jobs", b"job"))])
-    # Who is told of that batch is told before the writer's next turn.
-    await sender.answered.wait()
-    assert first.queue
-    first.closed = True
-    broker.leave(first)
-    await asyncio.wait_for(second.answered.wait(), PATIENCE_S / 4)
-    (outcome,) = second.outcomes
-    return outcome

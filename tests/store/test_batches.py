@@ -290,3 +290,26 @@ def test_what_a_batch_has_sent_counts_for_what_dies_into_the_same_queue(store: S
     )
     assert store.run(QueueShow("graves")).ready == 1
     assert store.run(QueueShow("short")).dead == 1
+
+
+SEND, PULL = QueueSend("q", b"x"), QueuePull("q")
+
+
+@pytest.mark.parametrize(
+    ("commands", "woken"),
+    [
+        ((SEND, PULL), 0),
+        ((SEND, SEND, PULL), 1),
+        # What was there before is what the pull took: the send is for who waits.
+        ((PULL, PULL, SEND), 1),
+    ],
+)
+def test_who_waits_is_woken_for_what_nobody_took_since(
+    store: Store, commands: tuple[Any, ...], woken: int
+) -> None:
+    store.run(QueueCreate("q"))
+    store.run(SEND)
+    if commands[0] is SEND:
+        store.run(PULL)
+    store.batch(*((store.alice, command) for command in commands))
+    assert store.last.woken_queues["q"] == woken

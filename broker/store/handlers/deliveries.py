@@ -172,6 +172,7 @@ def _claim(tx: Transaction, queue: QueueRow, claims: list[Claim], outcomes: list
         if until != CONNECTION_LEASE:
             tx.falls_due(queue.name, until)
     counters.ready -= len(popped)
+    tx.takes(queue.name, len(popped) + sum(map(len, granted.values())))
     remove(tx, popped)
 
 
