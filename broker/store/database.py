@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 
 from sqlalchemy import Connection
 
-from ..errors import Invalid, NotFound, Unavailable
+from ..errors import BrokerError, Invalid, NotFound, Unavailable
 from . import schema
 from .checkpoints import Checkpoints
 from .dialect import SQLiteDialect, StoreFailure, cut_file, translated
@@ -164,18 +164,23 @@ class Database:
         if connection is not None:
             connection.invalidate()
             connection.close()
-        self._close_checkpoints()
+        self._end_keeping()
 
     def close(self) -> None:
         """Close the connection, which moves the log into the file; twice is fine."""
+        if self._checkpoints is not None and self._connection is not None:
+            # A full disk: then they are never given out.
+            with suppress(BrokerError), self.transaction(0) as tx:
+                tx.return_ids()
         connection, self._connection = self._connection, None
         if connection is not None:
             with self.errors():
                 connection.close()
-        self._close_checkpoints()
+        self._end_keeping()
 
-    def _close_checkpoints(self) -> None:
+    def _end_keeping(self) -> None:
         checkpoints, self._checkpoints = self._checkpoints, None
+        self._ids_left = (0, 0)
         if checkpoints is not None:
             checkpoints.close()
 

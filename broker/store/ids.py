@@ -2,7 +2,8 @@
 
 One sequence numbers everything (:mod:`broker.models.sequences`). To move it on for each
 batch would cost a statement and a page of the log; an owner that stays moves it on by a
-block, and what is left of that when it ends is never given out.
+block, and gives back what is left of that as it ends. What a crash leaves of it is never
+given out.
 """
 
 from __future__ import annotations
@@ -50,5 +51,5 @@ class Ids:
         return first
 
     def forget(self) -> None:
-        """Give out none of those that are left: the sequence was moved on otherwise."""
+        """Give out none of those that are left: the sequence was moved otherwise."""
         self.left = 0, 0

@@ -268,6 +268,13 @@ class Transaction:
     def _reserve(self, count: int) -> int:
         return int(self.one(sql.ALLOCATE, (count, ID_SEQUENCE))[0])
 
+    def return_ids(self) -> None:
+        """Give back the ids that were reserved and not given out."""
+        first, end = self.ids.left
+        if first != end:
+            self.run(sql.RETURN_IDS, (first - 1, ID_SEQUENCE))
+        self.ids.forget()
+
     def allocate_beyond(self, last: int) -> None:
         """Give out no id up to ``last`` from now on."""
         self.run(sql.ALLOCATE_BEYOND, (last, ID_SEQUENCE, last))

@@ -98,3 +98,11 @@ def test_what_is_moved_on_by_an_import_is_not_given_out(kept: Store) -> None:
     kept.in_transaction(lambda tx: tx.allocate_beyond(given))
     (last,) = send(kept)
     assert last > beyond + 2
+
+
+def test_what_is_left_at_the_end_is_given_back(kept: Store) -> None:
+    (given,) = send(kept)
+    kept.close()
+    kept.reopen()
+    assert reserved(kept) == given
+    assert send(kept) == [given + 1]

@@ -28,6 +28,15 @@ ALLOCATE = Statement(
     "sequence",
 )
 
+RETURN_IDS = Statement(
+    lambda: (
+        update(_SEQUENCES)
+        .values(value=bindparam("last"))
+        .where(_SEQUENCES.c.name == bindparam("sequence"))
+    ),
+    "last",
+    "sequence",
+)
 ALLOCATE_BEYOND = Statement(
     lambda: (
         update(_SEQUENCES)
