@@ -22,7 +22,7 @@ from ..store import schema
 from ..store.database import Database
 from ..store.transaction import Transaction
 from .clock import Clock
-from .consumer import Consumer, delivery_of
+from .consumer import Consumer
 from .due import DueTimers, Target, begin, sweep
 from .waiting import Waiting
 from .writer import Committed, Job, Portion, Writer
@@ -92,8 +92,8 @@ class Broker:
         self._self = _NobodyClient()
         # When the next clean-up is due, and its timer.
         self._clean_up: tuple[int, asyncio.TimerHandle] | None = None
-        # Who has a delivery leased for as long as its connection lives.
-        self._consumers: dict[int, Consumer] = {}
+        #: Who has a delivery, by its id, leased for as long as its connection lives.
+        self.holders: dict[int, Consumer] = {}
         # Who awaits a transaction of its own, to be told if there will be none.
         self._calls: set[asyncio.Future[Any]] = set()
         self._failed = False
@@ -126,7 +126,6 @@ class Broker:
 
     def add_consumer(self, consumer: Consumer, messages: Sequence[Message]) -> None:
         """Let a consumer go on, with what its QUEUE CONSUME has brought it at once."""
-        self._lease_to(consumer, messages)
         consumer.took(messages)
         consumer.ask()
 
@@ -139,7 +138,7 @@ class Broker:
         """End a consumer whose connection ends: what it has leased goes back at once."""
         self.cancel_consumer(consumer)
         for delivery_id in consumer.in_flight:
-            self._consumers.pop(delivery_id, None)
+            self.holders.pop(delivery_id, None)
         requests = consumer.leftovers(counted=counted)
         if requests and not self._closing:
             self._writer.submit(self._self, requests)
@@ -205,7 +204,7 @@ class Broker:
         settled: dict[Consumer, None] = {}
         for tx in committed.transactions:
             for delivery_id in tx.ended:
-                consumer = self._consumers.pop(delivery_id, None)
+                consumer = self.holders.pop(delivery_id, None)
                 if consumer is not None:
                     consumer.settled(delivery_id)
                     settled[consumer] = None
@@ -243,15 +242,7 @@ class Broker:
             if type(outcome) is Totals:
                 outcomes[index] = self._status(outcome)
         if requests:
-            if isinstance(client, Consumer):
-                self._lease_to(client, outcomes[-1])
             client.answer(requests, outcomes)
-
-    def _lease_to(self, consumer: Consumer, outcome: Any) -> None:
-        """Remember whose leases end with its connection."""
-        if type(outcome) is tuple:
-            for message in outcome:
-                self._consumers[delivery_of(message.receipt)] = consumer
 
     def _give_back(self, requests: Sequence[Request], outcomes: Sequence[Any]) -> None:
         """Release, uncounted, what was claimed for a client that has gone meanwhile."""

@@ -41,8 +41,11 @@ class Sink(Protocol):
         """Take note that there will be no more."""
 
 
-class Submits(Protocol):
+class Leases(Protocol):
     """What a consumer needs of the broker."""
+
+    #: Who has a delivery, by its id.
+    holders: dict[int, Consumer]
 
     def submit(self, client: Any, requests: Sequence[Request]) -> None:
         """Execute requests."""
@@ -60,7 +63,7 @@ class Consumer:
     """
 
     def __init__(
-        self, broker: Submits, sink: Sink, principal: Principal, name: str, prefetch: int
+        self, broker: Leases, sink: Sink, principal: Principal, name: str, prefetch: int
     ) -> None:
         self.queue: deque[Request] = deque()
         self.closed = False
@@ -80,9 +83,13 @@ class Consumer:
 
     def took(self, messages: Iterable[Message]) -> None:
         """Take note of messages that were leased for it."""
+        in_flight, holders = self.in_flight, self._broker.holders
         for message in messages:
-            if message.receipt is not None:
-                self.in_flight[delivery_of(message.receipt)] = message.receipt
+            receipt = message.receipt
+            if receipt is not None:
+                delivery_id = int(receipt.partition(".")[0])
+                in_flight[delivery_id] = receipt
+                holders[delivery_id] = self
 
     def settled(self, delivery_id: int) -> None:
         """Take note that a lease of it has ended; ``ask`` when all that have are noted."""
@@ -126,8 +133,3 @@ class Consumer:
         if rest:
             commands.append(MessageNack(tuple(rest), uncounted=True))
         return [Request(self.principal, command) for command in commands]
-
-
-def delivery_of(receipt: str) -> int:
-    """Return the id of the delivery that a receipt of ours names."""
-    return int(receipt.partition(".")[0])

@@ -9,6 +9,7 @@ import os
 import sqlite3
 from collections.abc import Callable, Collection, Iterator
 from contextlib import contextmanager
+from typing import Any
 
 from sqlalchemy import Connection, Engine, create_engine, event
 from sqlalchemy.engine.interfaces import DBAPIConnection
@@ -217,12 +218,22 @@ def engine_over(connection: sqlite3.Connection) -> Engine:
 
 
 def _beginning(engine: Engine) -> Engine:
-    event.listen(engine, "begin", lambda connection: _begin(connection.connection))
+    event.listen(engine, "begin", lambda connection: _begin_once(connection.connection))
     return engine
 
 
-def _begin(connection: DBAPIConnection) -> None:
-    connection.cursor().execute("BEGIN IMMEDIATE")
+def begin(connection: DBAPIConnection) -> None:
+    """Begin a transaction that may write, without SQLAlchemy."""
+    cursor = connection.cursor()
+    cursor.execute("BEGIN IMMEDIATE")
+    cursor.close()
+
+
+def _begin_once(connection: DBAPIConnection) -> None:
+    """Begin, but where it is SQLAlchemy that hears of a transaction that was begun without it."""
+    driver: Any = connection
+    if not driver.in_transaction:
+        begin(connection)
 
 
 def _full(path: str, error: sqlite3.Error) -> BrokerError:

@@ -10,7 +10,6 @@ from typing import Any
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from sqlalchemy.exc import IntegrityError
 from stores import Store
 
 from broker.commands.atomic import Atomic
@@ -243,7 +242,7 @@ def test_a_commit_that_fails_leaves_no_transaction_open(store: Store) -> None:
             tx.connection.exec_driver_sql("PRAGMA defer_foreign_keys=ON")
             tx.connection.exec_driver_sql("UPDATE broker_queues SET owner_id = 999")
 
-    with pytest.raises(IntegrityError):
+    with pytest.raises(sqlite3.IntegrityError):
         break_a_reference()
     # Others may write at once: nothing is held back for the next transaction.
     other = sqlite3.connect(store.path, timeout=0)

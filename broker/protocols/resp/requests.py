@@ -37,9 +37,9 @@ BEFORE_LOGIN: Final = Limits(max_inline=1024, max_arguments=16, max_bulk=1024, m
 MAX_SKIPPED: Final = 64 * 1024 * 1024
 #: Bytes that are split at once, and so held as words; more wait for their turn.
 _CHUNK: Final = 64 * 1024
-#: The header of an array by what it says, for commands of up to so many words, and the
-#: header of a bulk string by its length: as clients write them, without leading zeros.
-_COUNTS: Final = {b"*%d" % count: count for count in range(1, 17)}
+#: The header of an array by what it says, for up to as many words as a command mostly has, and
+#: the header of a bulk string by its length: as clients write them, without leading zeros.
+_COUNTS: Final = {b"*%d" % count: count for count in range(1, 1025)}
 _SHORT: Final = 1280
 _HEADERS: Final = tuple(b"$%d" % length for length in range(_SHORT))
 #: Digits and sign of a length, with room to spare for leading zeros.

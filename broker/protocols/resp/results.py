@@ -36,8 +36,9 @@ def to_reply(syntax: Syntax, command: Any, outcome: Any) -> Any:
             for part, answer in zip(command.commands, outcome, strict=True)
         ]
     if kind == "outcomes" and getattr(command, "send", None) is None:
-        answers = [OK if answer is None else answer for answer in outcome]
-        return answers[0] if len(answers) == 1 else answers
+        if len(outcome) == 1:
+            return OK if outcome[0] is None else outcome[0]
+        return [OK if answer is None else answer for answer in outcome]
     return outcome
 
 

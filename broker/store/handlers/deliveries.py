@@ -39,12 +39,13 @@ NACKED = "nacked"
 
 
 class Lease(NamedTuple):
-    """A live lease, as a receipt names it."""
+    """A live lease, as a receipt names it: a row of :data:`~..statements.FIND_DELIVERIES`."""
 
     delivery_id: int
+    queue_id: int
     message_id: int
-    queue: QueueRow
     size: int
+    generation: int
     due_at: int
     leased_by: int
     attempts: int
@@ -306,9 +307,9 @@ def ack(tx: Transaction, requests: list[Request]) -> list[Any]:
 def _ack(tx: Transaction, requests: list[Request]) -> list[Any]:
     done: list[tuple[int, int]] = []
 
-    def settle(lease: Lease, command: MessageAck) -> None:
+    def settle(lease: Lease, queue: QueueRow, command: MessageAck) -> None:
         done.append((lease.delivery_id, lease.message_id))
-        counters = tx.counters(lease.queue.id)
+        counters = tx.counters(queue.id)
         counters.leased -= 1
         counters.bytes -= lease.size
 
@@ -332,8 +333,8 @@ def nack(tx: Transaction, requests: list[Request]) -> list[Any]:
     released: list[tuple[Any, ...]] = []
     ended: list[tuple[QueueRow, Ending]] = []
 
-    def settle(lease: Lease, command: MessageNack) -> None:
-        queue, failures = lease.queue, lease.failures
+    def settle(lease: Lease, queue: QueueRow, command: MessageNack) -> None:
+        failures = lease.failures
         delay_ms = command.delay_ms or 0
         tx.counters(queue.id).leased -= 1
         if not command.uncounted:
@@ -371,20 +372,20 @@ def extend(tx: Transaction, requests: list[Request]) -> list[Any]:
     leases = _Leases(tx, [command.receipt for _, command in requests])
     for principal, command in requests:
         try:
-            lease = leases.find(principal, command.receipt)
+            lease, queue = leases.find(principal, command.receipt)
         except BrokerError as refusal:
             outcomes.append(refusal)
             continue
         if lease.due_at != CONNECTION_LEASE:
             until = tx.now + command.lease_ms
             tx.run(sql.EXTEND, (until, lease.delivery_id))
-            tx.falls_due(lease.queue.name, until)
+            tx.falls_due(queue.name, until)
         outcomes.append(None)
     return outcomes
 
 
 def _for_each_receipt(
-    tx: Transaction, requests: list[Request], settle: Callable[[Lease, Any], None]
+    tx: Transaction, requests: list[Request], settle: Callable[[Lease, QueueRow, Any], None]
 ) -> list[Any]:
     """Settle the lease of every receipt; the outcome of each is None or its refusal."""
     leases = _Leases(tx, [receipt for _, command in requests for receipt in command.receipts])
@@ -393,12 +394,11 @@ def _for_each_receipt(
         answers: list[BrokerError | None] = []
         for receipt in command.receipts:
             try:
-                lease = leases.find(principal, receipt)
+                lease, queue = leases.end(principal, receipt)
             except BrokerError as refusal:
                 answers.append(refusal)
                 continue
-            leases.end(lease)
-            settle(lease, command)
+            settle(lease, queue, command)
             answers.append(None)
         outcomes.append(tuple(answers))
     return outcomes
@@ -409,41 +409,56 @@ class _Leases:
 
     def __init__(self, tx: Transaction, receipts: Sequence[str]) -> None:
         self._tx = tx
-        named: set[int] = set()
-        for receipt in receipts:
-            delivery, _, _ = receipt.partition(".")
-            if delivery.isdigit():
-                named.add(min(int(delivery), names.MAX_INTEGER))
-        self._rows = {row[0]: row for row in tx.all_bulk(sql.FIND_DELIVERIES, [*named])}
+        # Delivery and generation; None is no receipt at all.
+        self._named = {receipt: _read_receipt(receipt) for receipt in receipts}
+        deliveries = {named[0] for named in self._named.values() if named is not None}
+        rows = tx.all_bulk(sql.FIND_DELIVERIES, [*deliveries])
+        self._rows = {row[0]: Lease._make(row) for row in rows}
+        # Queues by their id, for those who may pull from them.
+        self._allowed: dict[tuple[int, int], QueueRow] = {}
 
-    def find(self, principal: Principal, receipt: str) -> Lease:
-        """Return the lease a receipt names.
+    def find(self, principal: Principal, receipt: str) -> tuple[Lease, QueueRow]:
+        """Return the lease a receipt names, and its queue.
 
         Raises:
             Invalid: it was never a receipt.
             Stale: the lease has ended: by ack, nack, time, or another's pull.
             Denied: the caller may not pull from that queue.
         """
-        tx = self._tx
-        delivery, dot, generation = receipt.partition(".")
-        if not dot or not delivery.isdigit() or not generation.isdigit():
+        named = self._named[receipt]
+        if named is None:
             raise names.not_a_receipt(receipt)
-        row = self._rows.get(int(delivery))
-        queue = None if row is None else tx.find_queue_by_id(row[1])
-        if row is None or queue is None:
+        delivery_id, generation = named
+        lease = self._rows.get(delivery_id)
+        if lease is None or lease.leased_by is None or lease.generation != generation:
             raise _stale(receipt)
-        delivery_id, _, message_id, size, current, due_at, leased_by, attempts, failures = row
-        ended = leased_by is None or due_at <= tx.now or current != int(generation)
-        if ended or (due_at == CONNECTION_LEASE and not tx.has_consumers):
+        due_at, tx = lease.due_at, self._tx
+        if due_at <= tx.now or (due_at == CONNECTION_LEASE and not tx.has_consumers):
             raise _stale(receipt)
-        check_may_pull(principal, queue)
-        return Lease(delivery_id, message_id, queue, size, due_at, leased_by, attempts, failures)
+        queue = self._allowed.get((lease.queue_id, principal.id))
+        if queue is None:
+            queue = tx.find_queue_by_id(lease.queue_id)
+            if queue is None:
+                raise _stale(receipt)
+            check_may_pull(principal, queue)
+            self._allowed[lease.queue_id, principal.id] = queue
+        return lease, queue
 
-    def end(self, lease: Lease) -> None:
-        """Take note that a lease has ended: the same receipt is stale from now on."""
+    def end(self, principal: Principal, receipt: str) -> tuple[Lease, QueueRow]:
+        """Return what :meth:`find` does, and end the lease: its receipt is stale from now on."""
+        lease, queue = self.find(principal, receipt)
         del self._rows[lease.delivery_id]
         if lease.due_at == CONNECTION_LEASE:
             self._tx.ended.add(lease.delivery_id)
+        return lease, queue
+
+
+def _read_receipt(receipt: str) -> tuple[int, int] | None:
+    """Return the delivery and the generation that a receipt names."""
+    delivery, dot, generation = receipt.partition(".")
+    if not dot or not delivery.isdigit() or not generation.isdigit():
+        return None
+    return min(int(delivery), names.MAX_INTEGER), int(generation)
 
 
 def _stale(receipt: str) -> Stale:
