@@ -14,7 +14,7 @@ from typing import Any, Protocol, TypeVar
 
 from .. import _version
 from ..commands.delivery import Message
-from ..commands.message import MessageNack
+from ..commands.message import MessageAck, MessageNack
 from ..commands.request import Principal, Request, Unfinished
 from ..commands.status import ServerStatus, Totals
 from ..errors import BrokerError, Unavailable
@@ -22,7 +22,7 @@ from ..store import schema
 from ..store.database import Database
 from ..store.transaction import Transaction
 from .clock import Clock
-from .consumer import Consumer
+from .consumer import Consumer, delivery_of
 from .due import DueTimers, Target, begin, sweep
 from .waiting import Waiting
 from .writer import Committed, Job, Portion, Writer
@@ -94,6 +94,8 @@ class Broker:
         self._clean_up: tuple[int, asyncio.TimerHandle] | None = None
         #: Who has a delivery, by its id, leased for as long as its connection lives.
         self.holders: dict[int, Consumer] = {}
+        # Of those, who has acks under way.
+        self._expecting: dict[Consumer, None] = {}
         # Who awaits a transaction of its own, to be told if there will be none.
         self._calls: set[asyncio.Future[Any]] = set()
         self._failed = False
@@ -118,6 +120,21 @@ class Broker:
         """
         self._writer.submit(client, requests)
         self._waiting.meet(requests)
+        if self.holders:
+            self._expect_credit(requests)
+
+    def _expect_credit(self, requests: Sequence[Request]) -> None:
+        """Let consumers ask beside the acks, just submitted, that make room for more."""
+        asking: dict[Consumer, None] = {}
+        for _, command in requests:
+            if type(command) is MessageAck:
+                for receipt in command.receipts:
+                    consumer = self.holders.get(delivery_of(receipt))
+                    if consumer is not None and consumer.expects(receipt):
+                        asking[consumer] = None
+        for consumer in asking:
+            consumer.ask()
+        self._expecting |= asking
 
     def leave(self, client: Client) -> None:
         """Forget a client that is gone: what waits is dropped, what was claimed goes back."""
@@ -208,6 +225,9 @@ class Broker:
                 if consumer is not None:
                     consumer.settled(delivery_id)
                     settled[consumer] = None
+        for consumer in self._expecting:
+            consumer.expected.clear()
+        self._expecting.clear()
         for portion in committed.portions:
             self._answer(portion)
         for consumer in settled:

@@ -71,6 +71,8 @@ class Consumer:
         self.name = name
         #: Receipts by the id of their delivery, in the order in which they were leased.
         self.in_flight: dict[int, str] = {}
+        #: Of those, what an ack under way will end. A guess: it may be refused.
+        self.expected: set[int] = set()
         self._broker = broker
         self._sink = sink
         self._prefetch = prefetch
@@ -87,22 +89,34 @@ class Consumer:
         for message in messages:
             receipt = message.receipt
             if receipt is not None:
-                delivery_id = int(receipt.partition(".")[0])
+                delivery_id = delivery_of(receipt)
                 in_flight[delivery_id] = receipt
                 holders[delivery_id] = self
+
+    def expects(self, receipt: str) -> bool:
+        """Take note that a lease is about to be acknowledged; whether it is one of its own."""
+        delivery_id = delivery_of(receipt)
+        if self.in_flight.get(delivery_id) != receipt:
+            return False
+        self.expected.add(delivery_id)
+        return True
 
     def settled(self, delivery_id: int) -> None:
         """Take note that a lease of it has ended; ``ask`` when all that have are noted."""
         self.in_flight.pop(delivery_id, None)
+        self.expected.discard(delivery_id)
 
     def ask(self) -> None:
-        """Pull as much as there is credit for, unless that is under way."""
-        credit = self._prefetch - len(self.in_flight)
-        if self.closed or self._asking or credit <= 0 or not self._sink.may_push:
+        """Pull as much as there is credit for; a pull that waits for its batch then wants more."""
+        credit = self._prefetch - len(self.in_flight) + len(self.expected)
+        if self.closed or credit <= 0 or not self._sink.may_push:
             return
-        self._asking = True
-        command = QueueConsume(self.name, credit, MAX_DURATION_MS)
-        self._broker.submit(self, [Request(self.principal, command)])
+        request = Request(self.principal, QueueConsume(self.name, credit, MAX_DURATION_MS))
+        if self.queue:
+            self.queue[0] = request
+        elif not self._asking:
+            self._asking = True
+            self._broker.submit(self, [request])
 
     def answer(self, requests: Sequence[Request], outcomes: Sequence[Any]) -> None:
         """Hand on what a pull has brought, and pull again."""
@@ -133,3 +147,9 @@ class Consumer:
         if rest:
             commands.append(MessageNack(tuple(rest), uncounted=True))
         return [Request(self.principal, command) for command in commands]
+
+
+def delivery_of(receipt: str) -> int:
+    """Return the id of the delivery that a receipt names; 0 if it is none."""
+    delivery = receipt.partition(".")[0]
+    return int(delivery) if delivery.isdigit() else 0
