@@ -121,16 +121,16 @@ class Broker:
         self._writer.submit(client, requests)
         self._waiting.meet(requests)
         if self.holders:
-            self._expect_credit(requests)
+            self._expect_credit(client, requests)
 
-    def _expect_credit(self, requests: Sequence[Request]) -> None:
-        """Let consumers ask beside the acks, just submitted, that make room for more."""
+    def _expect_credit(self, client: Client, requests: Sequence[Request]) -> None:
+        """Let a client's consumers ask beside its acks, just submitted, that make room for more."""
         asking: dict[Consumer, None] = {}
         for _, command in requests:
             if type(command) is MessageAck:
                 for receipt in command.receipts:
                     consumer = self.holders.get(delivery_of(receipt))
-                    if consumer is not None and consumer.expects(receipt):
+                    if consumer is not None and consumer.expects(client, receipt):
                         asking[consumer] = None
         for consumer in asking:
             consumer.ask()

@@ -93,10 +93,10 @@ class Consumer:
                 in_flight[delivery_id] = receipt
                 holders[delivery_id] = self
 
-    def expects(self, receipt: str) -> bool:
-        """Take note that a lease is about to be acknowledged; whether it is one of its own."""
+    def expects(self, client: object, receipt: str) -> bool:
+        """Take note that a client is about to acknowledge a lease; False if it is not its own."""
         delivery_id = delivery_of(receipt)
-        if self.in_flight.get(delivery_id) != receipt:
+        if client is not self._sink or self.in_flight.get(delivery_id) != receipt:
             return False
         self.expected.add(delivery_id)
         return True

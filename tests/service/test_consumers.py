@@ -1,0 +1,83 @@
+"""A consumer's credit: room is used in the batch that makes it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from services import Client, with_broker
+
+from broker.commands.delivery import Message
+from broker.commands.message import MessageAck
+from broker.commands.queue import QueueSend
+from broker.commands.request import Principal, Request
+from broker.errors import BrokerError, Stale
+from broker.service.broker import Broker
+from broker.service.consumer import Consumer
+
+
+class Sink(Client):
+    """A connection that keeps what is pushed."""
+
+    may_push = True
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.pushed: list[Message] = []
+
+    def push(self, messages: Sequence[Message]) -> None:
+        """Take messages."""
+        self.pushed += messages
+
+    def consumer_ended(self, consumer: Consumer, refusal: BrokerError) -> None:
+        """Nothing ends it."""
+        raise AssertionError from refusal
+
+    @property
+    def receipts(self) -> list[str]:
+        """Of all that was pushed."""
+        return [message.receipt for message in self.pushed if message.receipt is not None]
+
+
+def test_what_acks_make_room_for_comes_with_their_commit(tmp_path: Path) -> None:
+    async def consume(broker: Broker, user: Principal) -> None:
+        sink, consumer = await consumes(broker, user, prefetch=3)
+        await sink.executes(broker, user, *[QueueSend("jobs", b"x")] * 10)
+        assert len(sink.pushed) == 3
+        before = broker._writer.commits
+        # In two pieces, as they may come in.
+        one, two, three = sink.receipts
+        broker.submit(sink, [Request(user, MessageAck((one,)))])
+        await sink.executes(broker, user, MessageAck((two, three)))
+        assert len(sink.pushed) == 6
+        assert broker._writer.commits == before + 1
+        assert len(consumer.in_flight) == 3
+
+    with_broker(tmp_path, consume)
+
+
+def test_a_refused_ack_makes_no_room_and_that_of_another_client_does(tmp_path: Path) -> None:
+    async def consume(broker: Broker, user: Principal) -> None:
+        sink, consumer = await consumes(broker, user, prefetch=3)
+        await sink.executes(broker, user, *[QueueSend("jobs", b"x")] * 10)
+        ended = sink.receipts[0]
+        for client, pushed in ((sink, 4), (sink, 4), (Client(), 4)):
+            ((answer,),) = await client.executes(broker, user, MessageAck((ended,)))
+            assert answer is None or isinstance(answer, Stale)
+            await broker.call(lambda tx: None)
+            assert len(sink.pushed) == pushed
+        await Client().executes(broker, user, MessageAck((sink.receipts[1],)))
+        await broker.call(lambda tx: None)
+        assert len(sink.pushed) == 5
+        assert len(consumer.in_flight) == 3
+
+    with_broker(tmp_path, consume)
+
+
+async def consumes(broker: Broker, user: Principal, prefetch: int) -> tuple[Sink, Consumer]:
+    """Let a connection consume ``jobs``."""
+    sink = Sink()
+    consumer = Consumer(broker, sink, user, "jobs", prefetch)
+    consumer.ask()
+    await broker.call(lambda tx: None)
+    return sink, consumer
