@@ -17,11 +17,11 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from broker.client.sync import connect
+from broker.client.sync import Client, connect
 from broker.commands.channel import ChannelCreate, ChannelPublish, ChannelSubscribe
 from broker.commands.message import MessageAck
 from broker.commands.queue import QueueCreate, QueuePull, QueueSend
@@ -80,6 +80,10 @@ class Traced:
         """How often the last batch made SQLite execute something: each row of an executemany."""
         return len(self._texts)
 
+    def keep(self) -> None:
+        """Go on as a server's."""
+        self._database.keep()
+
     def close(self) -> None:
         """Close it."""
         self._database.close()
@@ -108,6 +112,12 @@ def statements(folder: Path) -> Iterator[Check]:
     yield check("an ack of 100", 16)
     store.run(*(ChannelPublish("c", b"x") for _ in range(100)))
     yield check("100 publishes to 100 subscriptions", 505)
+    store.run(QueueSend("q0", b"x"))
+    yield check("a lone send", 7)
+    store.keep()
+    store.run(QueueSend("q0", b"x"))
+    store.run(QueueSend("q0", b"x"))
+    yield check("a lone send to a server", 6)
     store.close()
 
 
@@ -117,6 +127,8 @@ def statements(folder: Path) -> Iterator[Check]:
 WINDOW, SENDS = 1000, 20_000
 #: One after the other.
 SINGLE_SENDS = 200
+#: Connections that send at once.
+TOGETHER = 50
 #: For a start, a reply, an end; only what has failed ever takes so long.
 PATIENCE_S = 60.0
 
@@ -157,9 +169,7 @@ def environment() -> dict[str, str]:
 def send(path: Path, count: int, window: int) -> None:
     """Send so many with so many in flight, over one connection."""
     request = encode_request([b"QUEUE", b"SEND", b"q", b"x" * 100])
-    with socket.socket(socket.AF_UNIX) as connection:
-        connection.settimeout(PATIENCE_S)
-        connection.connect(str(path))
+    with dial(path) as connection:
         issued = answered = 0
         while answered < count:
             more = min(window - (issued - answered), count - issued)
@@ -172,15 +182,65 @@ def send(path: Path, count: int, window: int) -> None:
 
 
 def commits(folder: Path) -> Iterator[Check]:
-    """Count how many commits carry the sends of a window."""
+    """Count how many commits carry what many send, and what somebody waits for."""
     database = folder / "commits.db"
     with server(database) as path, connect(str(database)) as client:
         client.create_queue("q")
+        client.create_queue("q2")
         before = client.status().commits
         send(path, SENDS, WINDOW)
-        made = client.status().commits - before
-    # A window is read, executed and answered in a few pieces, however fast the machine.
-    yield Check(f"commits for {WINDOW} sends of a window", made * WINDOW / SENDS, 5)
+        made = client.status().commits - before - 1
+        # A window is read, executed and answered in a few pieces, however fast the machine.
+        yield Check(f"commits for {WINDOW} sends of a window", made * WINDOW / SENDS, 3)
+        yield Check(f"commits for a send each of {TOGETHER} connections", together(path, client), 1)
+        yield Check("commits for a send and the pull that waits for it", meeting(path, client), 1)
+
+
+def together(path: Path, client: Client) -> float:
+    """Return the commits for sends that have all come before the server looks."""
+    status = client.status()
+    request = encode_request([b"QUEUE", b"SEND", b"q", b"x"])
+    with ExitStack() as stack:
+        connections = [stack.enter_context(dial(path)) for _ in range(TOGETHER)]
+        # All are known, by the time that all have been answered something.
+        for connection in connections:
+            ask(connection, encode_request([b"PING"]))
+        os.kill(status.pid, signal.SIGSTOP)
+        try:
+            for connection in connections:
+                connection.sendall(request)
+        finally:
+            os.kill(status.pid, signal.SIGCONT)
+        for connection in connections:
+            connection.recv(100)
+    return client.status().commits - status.commits - 1
+
+
+def meeting(path: Path, client: Client) -> float:
+    """Return the commits for a send and its lease to who waits."""
+    with dial(path) as waits, dial(path) as sends:
+        waits.sendall(encode_request([b"QUEUE", b"PULL", b"q2", b"WAIT", b"60000"]))
+        while not (status := client.status()).waiting_pulls:
+            pass
+        ask(sends, encode_request([b"QUEUE", b"SEND", b"q2", b"x"]))
+        waits.recv(1000)
+    return client.status().commits - status.commits - 1
+
+
+def dial(path: Path) -> socket.socket:
+    """Connect."""
+    connection = socket.socket(socket.AF_UNIX)
+    connection.settimeout(PATIENCE_S)
+    connection.connect(str(path))
+    return connection
+
+
+def ask(connection: socket.socket, request: bytes) -> None:
+    """Send a request, and take its answer, which is no refusal."""
+    connection.sendall(request)
+    reply = connection.recv(1000)
+    if not reply or reply.startswith(b"-"):
+        raise AssertionError(f"refused: {reply[:80]!r}")
 
 
 def syncs(folder: Path) -> Iterator[Check]:
