@@ -107,9 +107,9 @@ class Waiting:
         if not self._by_client:
             return
         commands = [request.command for request in requests]
-        sends = Counter(c.queue for c in commands if type(c) is QueueSend)
-        publications = Counter(c.channel for c in commands if type(c) is ChannelPublish)
-        self._wake(sends, publications)
+        sends = [c for c in commands if type(c) is QueueSend and _is_for_now(c)]
+        publications = [c for c in commands if type(c) is ChannelPublish and _is_for_now(c)]
+        self._wake(Counter(c.queue for c in sends), Counter(c.channel for c in publications))
 
     def wake(self, tx: Transaction) -> None:
         """Execute again as many pulls as a committed transaction made messages ready."""
@@ -170,6 +170,10 @@ class Waiting:
             queues.discard(waiter.queue)
             if not queues:
                 del self._queues_of_channel[channel]
+
+
+def _is_for_now(command: QueueSend | ChannelPublish) -> bool:
+    return not command.delay_ms and command.at_ms is None
 
 
 def _queue_of(request: Request) -> str:

@@ -80,3 +80,19 @@ def test_who_met_a_send_of_a_later_round_is_woken_by_its_commit(tmp_path: Path) 
         await asyncio.wait_for(waiting.answered.wait(), PATIENCE_S / 4)
 
     with_broker(tmp_path, meet)
+
+
+def test_only_what_can_come_at_once_is_met(tmp_path: Path) -> None:
+    async def meet(broker: Broker, user: Principal) -> None:
+        sender, waiting = Client(), Client()
+        await waiting.waits(broker, user)
+        for later in (
+            QueueSend("jobs", b"x", delay_ms=60_000),
+            QueueSend("jobs", b"x", at_ms=2**50),
+        ):
+            broker.submit(sender, [Request(user, later)])
+            assert not waiting.queue
+        broker.submit(sender, [Request(user, QueueSend("jobs", b"x"))])
+        assert waiting.queue
+
+    with_broker(tmp_path, meet)
