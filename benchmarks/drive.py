@@ -37,6 +37,7 @@ def action(store: Store, how: str, body: bytes) -> Callable[[], int]:
         "put": put,
         "put_many": put_many,
         "take": lambda: int(store.take()),
+        "pop": lambda: int(store.pop()),
         "take_many": lambda: store.take_many(size),
     }[how]
 

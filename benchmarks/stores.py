@@ -29,6 +29,8 @@ class Store(ABC):
     distribution: ClassVar[str]
     #: Whether it has a way to put, and to take, many in one transaction.
     has_batches: ClassVar[bool] = False
+    #: Whether it has, besides the one with an ack, a way to get that deletes at once.
+    has_pop: ClassVar[bool] = False
 
     @abstractmethod
     def __init__(self, folder: Path, *, durable: bool) -> None: ...
@@ -40,6 +42,10 @@ class Store(ABC):
     @abstractmethod
     def take(self) -> bool:
         """Get one and acknowledge it; False if there is none."""
+
+    def pop(self) -> bool:
+        """Get one that is deleted by that; False if there is none."""
+        raise NotImplementedError
 
     def put_many(self, bodies: Sequence[bytes]) -> None:
         """Put many in one transaction."""
@@ -109,6 +115,7 @@ class EmbeddedBroker(Store):
     label = "this broker, embedded"
     distribution = ""
     has_batches = True
+    has_pop = True
 
     def __init__(self, folder: Path, *, durable: bool) -> None:
         from broker import connect
@@ -136,6 +143,10 @@ class EmbeddedBroker(Store):
             return False
         self._client.ack(message.receipt)
         return True
+
+    def pop(self) -> bool:
+        """Pull one with NOACK: one commit, and nobody else gets it if this process dies."""
+        return self._client.pull("q", no_ack=True) is not None
 
     def take_many(self, count: int) -> int:
         """Pull many, then acknowledge them: two commits."""

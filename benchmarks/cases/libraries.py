@@ -38,6 +38,9 @@ def take(bench: Bench, peer: Embedded, body: int) -> None:
     bench.record("d", "one at a time", "/s", body, peer.name, done["rate"])
     bench.record("d", "one at a time: p50", "us", body, peer.name, done["p50_us"])
     bench.record("d", "one at a time: p99", "us", body, peer.name, done["p99_us"])
+    if peer.has_pop:
+        done = peer.measure("pop", body, bench.seconds)
+        bench.record("d", "one at a time, NOACK", "/s", body, peer.name, done["rate"])
     if peer.has_batches:
         done = peer.measure("take_many", body, bench.seconds)
         bench.record("d", f"batches of {BATCH}", "/s", body, peer.name, done["rate"])

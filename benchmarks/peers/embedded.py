@@ -28,6 +28,7 @@ class Embedded:
         self.name = store.name
         self.label = store.label
         self.has_batches = store.has_batches
+        self.has_pop = store.has_pop
         self._store = store
         self._folder = root / f"{store.name}-files"
         try:
