@@ -92,12 +92,12 @@ class Served(Store):
     def __init__(self, path: Path) -> None:
         super().__init__(path, admin_uid=os.geteuid())
         super().close()
-        self._socket = str(path.with_suffix(".sock"))
         self._start()
 
     # --- the server ---
 
     def _start(self) -> None:
+        self._socket = str(self.path.with_suffix(".sock"))
         self._clock = Clock(self._now)
         self._loop = Loop(self._clock)
         self._ready: Future[None] = Future()

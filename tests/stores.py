@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import re
+import shutil
 import sqlite3
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 from broker.commands.request import Principal, Request
+from broker.errors import Unavailable
 from broker.store.database import Database
 from broker.store.handlers import execute, upkeep, users
 from broker.store.transaction import Limits, Transaction
@@ -38,6 +40,37 @@ class Store:
         """Open it again."""
         self.database.open(create=False)
 
+    def crash(self, folder: Path, under_way: Callable[[Transaction], Any]) -> None:
+        """Go on with what ``kill -9`` leaves of it in the middle of a transaction.
+
+        Of the files there is a copy as they were at that moment, and nothing of all that
+        was in memory. What the old one does as it ends, nobody sees.
+
+        Args:
+            folder: made for the copy.
+            under_way: what the transaction has done that is not committed.
+        """
+        path = folder / self.path.name
+        killed = Unavailable("killed")
+
+        def be_killed(tx: Transaction) -> None:
+            under_way(tx)
+            folder.mkdir()
+            # Reading a database beside SQLite drops its locks, but these are of no use any more.
+            for suffix in ("", "-wal"):
+                shutil.copyfile(f"{self.path}{suffix}", f"{path}{suffix}")
+            raise killed
+
+        try:
+            self.in_transaction(be_killed)
+        except Unavailable as error:
+            if error is not killed:
+                raise
+        self.close()
+        self.path = path
+        self.database = Database(str(path), Limits(MAX_MESSAGE_BYTES))
+        self.reopen()
+
     def batch(self, *requests: tuple[Principal, Any]) -> list[Any]:
         """Execute commands in one transaction."""
         with self.database.transaction(self.now) as self.last:
@@ -61,6 +94,11 @@ class Store:
         """Do something in a transaction of its own."""
         with self.database.transaction(self.now) as tx:
             return work(tx)
+
+    def reserved(self) -> int:
+        """Return the last id that is given out or reserved, as the file has it."""
+        ((value,),) = self.rows("SELECT value FROM broker_sequences WHERE name = 'id'")
+        return int(value)
 
     def clean_up(self, count: int) -> bool:
         """Take away a slice of what deletions left; return whether there is more."""

@@ -28,23 +28,18 @@ def send(store: Store, count: int = 1) -> list[int]:
     return [int(o) for o in store.batch(*[(store.alice, QueueSend("q", b"x"))] * count)]
 
 
-def reserved(store: Store) -> int:
-    ((value,),) = store.rows("SELECT value FROM broker_sequences WHERE name = 'id'")
-    return int(value)
-
-
 def test_they_go_on_without_a_gap_from_block_to_block(kept: Store) -> None:
     given = [id_ for count in (1, 3, 2, 12, 1, 1) for id_ in send(kept, count)]
     assert given == list(range(given[0], given[0] + len(given)))
-    assert given[-1] <= reserved(kept) < given[-1] + BLOCK
+    assert given[-1] <= kept.reserved() < given[-1] + BLOCK
 
 
 def test_a_block_serves_several_transactions(kept: Store) -> None:
     send(kept)
-    before = reserved(kept)
+    before = kept.reserved()
     for _ in range(BLOCK - 1):
         send(kept)
-    assert reserved(kept) == before
+    assert kept.reserved() == before
 
 
 def test_a_rollback_undoes_what_was_reserved_and_gives_nothing_out_twice(kept: Store) -> None:
@@ -60,7 +55,7 @@ def test_a_rollback_undoes_what_was_reserved_and_gives_nothing_out_twice(kept: S
     assert taken == [given[-1] + 1]
     given += send(kept, 4 * BLOCK)
     assert len({*given}) == len(given)
-    assert given[-1] <= reserved(kept)
+    assert given[-1] <= kept.reserved()
 
 
 def test_so_does_a_transaction_of_parts_that_is_refused(kept: Store) -> None:
@@ -72,7 +67,7 @@ def test_so_does_a_transaction_of_parts_that_is_refused(kept: Store) -> None:
     assert isinstance(outcomes[0], NotFound)
     given += outcomes[1:]
     assert len({*given}) == len(given)
-    assert given[-1] <= reserved(kept)
+    assert given[-1] <= kept.reserved()
 
 
 def test_a_publication_and_its_copies_are_in_a_row(kept: Store) -> None:
@@ -87,7 +82,7 @@ def test_a_publication_and_its_copies_are_in_a_row(kept: Store) -> None:
 def test_an_owner_that_comes_and_goes_reserves_no_more_than_it_needs(store: Store) -> None:
     store.run(QueueCreate("q"))
     (given,) = send(store)
-    assert reserved(store) == given
+    assert store.reserved() == given
 
 
 def test_what_is_moved_on_by_an_import_is_not_given_out(kept: Store) -> None:
@@ -104,5 +99,5 @@ def test_what_is_left_at_the_end_is_given_back(kept: Store) -> None:
     (given,) = send(kept)
     kept.close()
     kept.reopen()
-    assert reserved(kept) == given
+    assert kept.reserved() == given
     assert send(kept) == [given + 1]

@@ -47,10 +47,11 @@ from broker.commands.queue import (
     QueueSet,
     QueueShow,
 )
-from broker.commands.request import Principal
+from broker.commands.request import Principal, Request
 from broker.commands.sending import Sent, SentMany
 from broker.commands.table import syntax_of
 from broker.errors import BrokerError, Invalid
+from broker.store.handlers import execute
 
 QUEUES = ["a", "b", "c@alice", "c@bob"]
 RECENT = 6
@@ -60,6 +61,8 @@ queues = st.sampled_from(QUEUES)
 own_queues = st.sampled_from(["a", "b"])
 sizes = st.integers(0, 3)
 times = st.sampled_from([1, 10, 60, 600])
+#: What a transaction may consist of.
+part_kinds = st.sampled_from(["send", "many", "publish", "ack", "nack"])
 #: What sends and publications may be given; ``at_ms`` is from now.
 options = st.fixed_dictionaries(
     {},
@@ -85,7 +88,7 @@ nacks: st.SearchStrategy[dict[str, Any]] = st.one_of(
 
 
 class Histories(RuleBasedStateMachine):
-    """Every command that touches deliveries, time and restarts."""
+    """Every command that touches deliveries, time, restarts and crashes."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -98,6 +101,7 @@ class Histories(RuleBasedStateMachine):
         self.model = Model()
         self.receipts: list[str] = []
         self.bodies = 0
+        self.crashes = 0
         self.unseen = 0
 
     def open(self, folder: Path) -> list[Store]:
@@ -229,13 +233,15 @@ class Histories(RuleBasedStateMachine):
     @rule(data=st.data(), count=st.integers(1, 4))
     def atomic(self, data: st.DataObject, count: int) -> None:
         """Do several things together or not at all; one nack, whose deaths come last of all."""
-        kinds = st.lists(
-            st.sampled_from(["send", "many", "publish", "ack", "nack"]), max_size=count
-        )
-        parts = [self.part(data, kind) for kind in data.draw(kinds)]
+        parts = self.parts(data, data.draw(st.lists(part_kinds, max_size=count)))
         nacked = [part for part in parts if isinstance(part, MessageNack)]
         if len(nacked) < 2:
-            self.run(Atomic(tuple(part for part in parts if part is not None)), "alice")
+            self.run(Atomic(tuple(parts)), "alice")
+
+    def parts(self, data: st.DataObject, kinds: list[str]) -> list[Any]:
+        """Draw commands of some kinds, without those for which there is nothing."""
+        drawn = [self.part(data, kind) for kind in kinds]
+        return [part for part in drawn if part is not None]
 
     def part(self, data: st.DataObject, kind: str) -> Any:
         """Draw a part of a transaction; None if there is nothing to acknowledge."""
@@ -352,6 +358,30 @@ class Histories(RuleBasedStateMachine):
         for store in self.stores:
             store.close()
             store.reopen()
+
+    @rule(
+        data=st.data(),
+        answered=st.lists(part_kinds, max_size=1),
+        under_way=st.lists(part_kinds, max_size=3),
+    )
+    def crash(self, data: st.DataObject, answered: list[str], under_way: list[str]) -> None:
+        """Go on with the files as they are just after an answer, or before more is committed.
+
+        A server never gives out what is left of its block of ids, so those beside it, who
+        reserve none, leave as many out.
+        """
+        unanswered = self.parts(data, under_way)
+        requests = [Request(self.users["alice"], command) for command in unanswered]
+        for command in self.parts(data, answered):
+            self.run(command, "alice")
+        self.crashes += 1
+        for number, store in enumerate(self.stores):
+            folder = Path(self.folder.name) / f"{number}.{self.crashes}"
+            store.crash(folder, lambda tx: execute(tx, requests))
+        *others, last = self.stores
+        reserved = last.reserved()
+        for store in others:
+            store.in_transaction(lambda tx: tx.allocate_beyond(reserved))
 
     # --- looking ---
 
