@@ -11,7 +11,7 @@ import os
 from collections import deque
 from collections.abc import AsyncGenerator, Callable, Coroutine
 from types import TracebackType
-from typing import Any, Final, TypeVar
+from typing import TYPE_CHECKING, Any, BinaryIO, Final, TypeVar
 
 from .. import config
 from ..commands.delivery import Message
@@ -31,6 +31,9 @@ from .methods import Methods
 from .retries import Backoff, is_repeatable, with_key
 from .sockets import READ_BYTES, ConnectionLost, ConnectionRefused, greeting
 from .transactions import AsyncTransaction
+
+if TYPE_CHECKING:
+    from ..commands.db import Imported
 
 _Result = TypeVar("_Result")
 
@@ -253,6 +256,22 @@ class AsyncClient(Methods):
             BrokerError: the first refusal, as the block ends; nothing was done.
         """
         return AsyncTransaction(self.execute)
+
+    async def import_from(self, file: BinaryIO) -> Imported:
+        """Take in what an export has written; all else as in :meth:`broker.Client.import_from`.
+
+        The file is read in a thread, a batch at a time; each is awaited before the next is
+        read. Cancelled, it may read to the end of the batch, and what is stored stays.
+        """
+        from .importing import NOTHING, steps, together
+
+        total = NOTHING
+        ahead = steps(file)
+        while (step := await asyncio.to_thread(next, ahead, None)) is not None:
+            with step.explained():
+                stored = await self.execute(step.command)
+            total = together(total, stored)
+        return total
 
     async def _shared_connection(self) -> _Connection:
         async with self._opening:

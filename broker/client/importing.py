@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import TYPE_CHECKING, Any, BinaryIO
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, BinaryIO, NamedTuple
 
 from ..commands.archive import read_header
 from ..commands.db import DbImport, Imported
@@ -16,6 +17,49 @@ if TYPE_CHECKING:
 
 #: A body as base64, and all else that a line may have.
 _MAX_LINE_BYTES = LARGEST_MESSAGE_BYTES * 3 // 2 + MAX_RECORD_BYTES
+
+#: Before the first batch.
+NOTHING = Imported(*[0] * len(Imported._fields))
+
+
+class Step(NamedTuple):
+    """A batch of an import, and the command that stores it."""
+
+    batch: Batch
+    command: DbImport
+
+    @contextmanager
+    def explained(self) -> Iterator[None]:
+        """Add to what the command is refused with how far the import had come."""
+        try:
+            yield
+        except BrokerError as error:
+            first = self.command.first_line
+            stays = f"the {first - 2} records before line {first} are stored" if first > 2 else ""
+            raise type(error)(f"{error.message} ({stays or 'nothing is stored'})") from error
+
+
+def steps(file: BinaryIO) -> Iterator[Step]:
+    """Yield what is to be done, one after the other, to import all of an export.
+
+    Raises:
+        Invalid, TooBig: it is not one, cannot be read, or has a line beyond all bounds.
+    """
+    header: bytes | None = None
+    for batch in batches(file, _MAX_LINE_BYTES):
+        lines, first = batch.lines, batch.first
+        if header is None:
+            header, *lines = lines
+            first += 1
+            _check_header(header)
+        yield Step(batch, DbImport((header, *lines), first))
+    if header is None:
+        raise Invalid("line 1: not an export: it is empty")
+
+
+def together(before: Imported, stored: Imported) -> Imported:
+    """Return what is new in all."""
+    return Imported(*map(sum, zip(before, stored, strict=True)))
 
 
 def import_lines(
@@ -35,24 +79,13 @@ def import_lines(
         BrokerError: why the first batch that was not stored was refused, and how far
             the import had come; repeated, it goes on from there.
     """
-    header: bytes | None = None
-    total = Imported(*[0] * len(Imported._fields))
-    for batch in batches(file, _MAX_LINE_BYTES):
-        lines, first = batch.lines, batch.first
-        if header is None:
-            header, *lines = lines
-            first += 1
-            _check_header(header)
-        try:
-            stored: Any = client.execute(DbImport((header, *lines), first))
-        except BrokerError as error:
-            stays = f"the {first - 2} records before line {first} are stored" if first > 2 else ""
-            raise type(error)(f"{error.message} ({stays or 'nothing is stored'})") from error
-        total = Imported(*map(sum, zip(total, stored, strict=True)))
+    total = NOTHING
+    for step in steps(file):
+        with step.explained():
+            stored: Imported = client.execute(step.command)
+        total = together(total, stored)
         if progress is not None:
-            progress(batch)
-    if header is None:
-        raise Invalid("line 1: not an export: it is empty")
+            progress(step.batch)
     return total
 
 

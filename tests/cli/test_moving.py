@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import asyncio
 import io
 import json
 import os
 import subprocess
 import sys
+import threading
 from collections.abc import Callable
 from contextlib import nullcontext
 from pathlib import Path
@@ -15,9 +17,10 @@ from typing import Any
 import pexpect
 import pytest
 from rich import PASSWORD, make_rich, normal
-from support import brokerctl, environment, running_server
+from support import PATIENCE_S, ServerProcess, brokerctl, environment, running_server
 
 import broker
+import broker.aio
 from broker.client import lines
 from broker.commands.archive import COPIES_A_LINE
 from broker.commands.db import DbImport, Imported
@@ -103,6 +106,63 @@ def test_what_has_arrived_is_delivered(tmp_path: Path, rich: Path) -> None:
         alice.publish("news", b"new")
         assert client.peek("news@alice@second", 9)[-1].body == b"new"
     assert is_whole(target)
+
+
+def import_awaited(server: ServerProcess, file: io.BytesIO) -> Imported:
+    """Import through a server, with the asyncio client."""
+
+    async def main() -> Imported:
+        async with broker.aio.connect(f"broker+unix://{server.socket}") as client:
+            return await client.import_from(file)
+
+    return asyncio.run(main())
+
+
+def test_an_awaited_import_brings_the_same(
+    tmp_path: Path, rich: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(lines, "BATCH_LINES", 7)
+    target, export = tmp_path / "target.db", export_of(rich)
+    pieces = export.splitlines(keepends=True)
+    with running_server(target) as server:
+        with pytest.raises(broker.Invalid, match=r"line 17: .*\(the 13 records before line 15"):
+            import_awaited(server, io.BytesIO(b"".join(pieces[:16]) + b"no record"))
+        with pytest.raises(broker.Invalid, match="line 1: not an export: it is empty"):
+            import_awaited(server, io.BytesIO())
+        assert import_awaited(server, io.BytesIO(export)).known == 13
+        again = import_awaited(server, io.BytesIO(export))
+        assert again == import_into(target, export)
+        assert new_in(again) == 0
+    assert normal(export_of(target), moved=True) == normal(export, moved=False)
+    assert is_whole(target)
+
+
+def test_while_a_file_of_an_awaited_import_is_read_the_loop_goes_on(
+    tmp_path: Path, rich: Path
+) -> None:
+    export = export_of(rich)
+    is_read, may_be_read = threading.Event(), threading.Event()
+
+    class Slow(io.BytesIO):
+        """A file that has nothing before the event loop has done something else."""
+
+        def readline(self, size: int | None = -1, /) -> bytes:
+            is_read.set()
+            assert may_be_read.wait(PATIENCE_S)
+            return super().readline(size)
+
+    async def main(server: ServerProcess) -> None:
+        async with broker.aio.connect(f"broker+unix://{server.socket}") as client:
+            importing = asyncio.create_task(client.import_from(Slow(export)))
+            while not is_read.is_set():
+                await asyncio.sleep(0.01)
+            assert (await client.whoami()).admin
+            assert not importing.done()
+            may_be_read.set()
+            assert (await importing).messages == 16
+
+    with running_server(tmp_path / "target.db") as server:
+        asyncio.run(main(server))
 
 
 def test_keys_arrive_with_what_they_stand_for(tmp_path: Path, rich: Path) -> None:
