@@ -8,6 +8,7 @@ when no server answers.
 from __future__ import annotations
 
 import os
+import time
 from typing import TYPE_CHECKING, Any
 
 from ..commands.table import syntax_of
@@ -43,6 +44,7 @@ class LocalTransport:
 
     def execute(self, command: Any) -> Any:
         """Execute a command wherever the database is at home at this moment."""
+        waits_until = time.monotonic() + getattr(command, "wait_ms", 0) / 1000
         for _ in range(MAX_TURNS):
             server = self._server
             if server is None and self._embedded is None:
@@ -56,6 +58,10 @@ class LocalTransport:
                 return self._execute_embedded(command)
             except ConnectionRefused:
                 self._leave_server()
+                if getattr(command, "wait_ms", 0):
+                    # A pull that has waited at one owner waits for the rest at the next.
+                    left_ms = round((waits_until - time.monotonic()) * 1000)
+                    command = command._replace(wait_ms=max(0, left_ms))
         raise Unavailable(f"the owner of {self._address.path} keeps changing")
 
     def consume(self, queue: str, prefetch: int) -> Source | None:

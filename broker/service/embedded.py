@@ -94,15 +94,18 @@ class EmbeddedBroker:
         return outcome
 
     def _pull_waiting(self, command: QueuePull | ChannelPull) -> Any:
-        """Pull; while there is nothing, look again when the file changed or something is due."""
+        """Pull; while there is nothing, look again when the file changed or something is due.
+
+        And once more at the end, for what has come since the last look at the file.
+        """
         deadline = time.monotonic() + command.wait_ms / 1000
+        is_over = False
         while True:
             seen = self._stamps()
             outcome, due_at = self._transact(command)
-            if outcome:
+            if outcome or is_over:
                 return outcome
-            if not self._wait(seen, deadline, due_at):
-                return outcome
+            is_over = not self._wait(seen, deadline, due_at)
 
     def _wait(self, seen: object, deadline: float, due_at: int | None) -> bool:
         """Wait until the file differs from ``seen`` or ``due_at`` comes; False at the deadline."""
