@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field, replace
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 from crash.history import NEVER, OK, UNKNOWN, Call, Delivered
 
@@ -25,6 +25,21 @@ PATIENCE_NS: Final = 60_000_000_000
 JUMP_MS: Final = 60_000
 #: Calls that may end a lease by the message's id.
 _IN_HAND: Final = frozenset(["move", "release", "delete"])
+
+
+class Violation(NamedTuple):
+    """Something that must not be.
+
+    Attributes:
+        rule: which promise is broken.
+        text: what was seen.
+        tag, delivery: of which message, where it is one.
+    """
+
+    rule: str
+    text: str
+    tag: str | None = None
+    delivery: int | None = None
 
 
 class Clocks:

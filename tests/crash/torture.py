@@ -26,10 +26,10 @@ from pathlib import Path
 from typing import Any, Final, NamedTuple
 
 from crash import entry
-from crash.checker import Violation, check
+from crash.checker import check
 from crash.doors import Library
 from crash.history import Call, Delivered, Recorder, load, tag_of
-from crash.ledger import Ledger
+from crash.ledger import Ledger, Violation
 from crash.setting import (
     CHANNEL,
     PASSWORD,

@@ -1,0 +1,152 @@
+"""Whose turn it is: what comes first, and who is woken. Rules of :mod:`crash.checker`.
+
+Both look at the first leases of messages: until then nothing but a claim has
+touched them, so that they were ready from their send on, at their place.
+"""
+
+from __future__ import annotations
+
+from bisect import bisect_left
+from collections import defaultdict
+from collections.abc import Iterator, Sequence
+
+from crash.history import NEVER, OK, Call
+from crash.ledger import Ledger, Pull, Violation
+
+
+def order(ledger: Ledger) -> Iterator[Violation]:
+    """First in, first out within a priority, higher ones first, of what was never retried."""
+    for queue, pulls in _firsts(ledger).items():
+        places = {place: index for index, place in enumerate(sorted({_place(p) for p in pulls}))}
+        tree = _Earliest(len(places))
+        # Those that came later, the latest first: what began after a claim had ended.
+        waiting = sorted(pulls, key=lambda pull: -pull.began)
+        position = 0
+        for pull in sorted(pulls, key=lambda pull: -pull.ended):
+            while position < len(waiting) and waiting[position].began > pull.ended:
+                other = waiting[position]
+                send = ledger.sends[other.message.tag or ""]
+                if send.call.outcome == OK:
+                    tree.add(places[_place(other)], send.call.ended, other)
+                position += 1
+            found = tree.before(places[_place(pull)])
+            if found is not None and found[0] < pull.began:
+                text = f"{queue}: {found[1].call}\nwas in front of\n{pull.call}"
+                yield Violation(
+                    "first in, first out", text, found[1].message.tag, found[1].message.delivery
+                )
+        yield from _check_order_within(pulls)
+
+
+def _firsts(ledger: Ledger) -> dict[str, list[Pull]]:
+    """Return by queue the first leases of what was never leased before, nor made to wait.
+
+    Not of queues whose dead were put back: that may have been unleased as well.
+    """
+    found: dict[str, list[Pull]] = defaultdict(list)
+    revived = {call.args["queue"] for call in ledger.by_verb["retry"]}
+    for pull in ledger.pulls:
+        send = ledger.sends.get(pull.message.tag or "")
+        if send is None or send.is_timed or pull.message.generation != 1:
+            continue
+        if pull.message.queue in revived:
+            continue
+        if send.is_publication or pull.message.queue == send.target:
+            found[pull.message.queue].append(pull)
+    return found
+
+
+def _place(pull: Pull) -> tuple[int, int]:
+    return -pull.message.priority, pull.message.delivery or 0
+
+
+def _check_order_within(pulls: Sequence[Pull]) -> Iterator[Violation]:
+    by_call: dict[int, list[Pull]] = defaultdict(list)
+    for pull in pulls:
+        by_call[id(pull.call)].append(pull)
+    for group in by_call.values():
+        places = [_place(pull) for pull in sorted(group, key=lambda pull: pull.place)]
+        if places != sorted(places):
+            yield Violation("first in, first out", str(group[0].call), group[0].message.tag)
+
+
+class _Earliest:
+    """The earliest time of all places in front of one: a binary indexed tree."""
+
+    def __init__(self, size: int) -> None:
+        self._nodes: list[tuple[int, Pull] | None] = [None] * (size + 1)
+
+    def add(self, place: int, time: int, pull: Pull) -> None:
+        """Put a time at a place."""
+        index = place + 1
+        while index < len(self._nodes):
+            node = self._nodes[index]
+            if node is None or time < node[0]:
+                self._nodes[index] = (time, pull)
+            index += index & -index
+
+    def before(self, place: int) -> tuple[int, Pull] | None:
+        """Return the earliest of all places less than one, and whose it is."""
+        best: tuple[int, Pull] | None = None
+        index = place
+        while index > 0:
+            node = self._nodes[index]
+            if node is not None and (best is None or node[0] < best[0]):
+                best = node
+            index -= index & -index
+        return best
+
+
+def wake_ups(ledger: Ledger) -> Iterator[Violation]:
+    """Nobody is told that there is nothing where something is, nor waits beside it."""
+    for queue, pulls in _firsts(ledger).items():
+        known: list[tuple[int, int, Pull]] = []
+        for pull in pulls:
+            send = ledger.sends[pull.message.tag or ""]
+            if send.call.outcome == OK and not send.call.args.get("ttl_ms"):
+                known.append((send.call.ended, pull.began, pull))
+        known.sort(key=lambda item: item[:2])
+        ends = [end for end, _, _ in known]
+        # Of all that were there by then, the one that was claimed last.
+        lasts: list[tuple[int, Pull]] = []
+        for _, began, pull in known:
+            later = not lasts or began > lasts[-1][0]
+            lasts.append((began, pull) if later else lasts[-1])
+        pauses = list(ledger.calls_on({queue}, "pause", "resume"))
+        for call in ledger.empty:
+            if call.args.get("queue") != queue or call.verb != "pull":
+                continue
+            place = bisect_left(ends, _until_when_it_looked(ledger, call))
+            if place and lasts[place - 1][0] > call.ended and not _is_paused(pauses, call):
+                pull = lasts[place - 1][1]
+                text = f"{call}\nthough there was\n{pull.call}"
+                yield Violation(
+                    "a wake-up is never lost", text, pull.message.tag, pull.message.delivery
+                )
+
+
+def _until_when_it_looked(ledger: Ledger, call: Call) -> int:
+    """Return up to when an empty pull would have been given what came.
+
+    A server wakes who waits as it answers the sender. An embedded client looks at the
+    file every now and then, and a server that stops answers early.
+    """
+    waits_ns = int(call.args["wait"] * 1e6)
+    if call.args["door"] in ("tcp", "unix") and not ledger.server_ended(call.began, call.ended):
+        return min(call.ended, call.began + waits_ns) if waits_ns else call.began
+    return call.began
+
+
+def _is_paused(pauses: Sequence[Call], call: Call) -> bool:
+    """Return whether a queue may have been paused: from a pause to the resume that is sure."""
+    for pause in pauses:
+        if pause.verb != "pause" or pause.began > call.ended:
+            continue
+        ends = [
+            c.ended
+            for c in pauses
+            if c.verb == "resume" and c.outcome == OK and c.began >= pause.ended
+        ]
+        if min(ends, default=NEVER) >= call.began:
+            return True
+    return False
