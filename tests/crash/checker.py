@@ -14,7 +14,7 @@ from typing import Final
 
 from crash.history import OK, Call
 from crash.ledger import Answer, Ledger, Pull, Send, Violation
-from crash.turns import order, wake_ups
+from crash.turns import order, pushes, wake_ups
 
 #: Answers that are defects wherever they come.
 _DEFECTS: Final = frozenset(["INTERNAL", "PROTOCOL", "NOPROTO"])
@@ -478,5 +478,5 @@ def the_end(ledger: Ledger) -> Iterator[Violation]:
 
 RULES: Final[tuple[Callable[[Ledger], Iterator[Violation]], ...]] = (
     defects, inventions, leases, receipts, losses, copies, doubles, keys, transactions, order,
-    times, wake_ups, the_end,
+    times, wake_ups, pushes, the_end,
 )  # fmt: skip

@@ -17,7 +17,7 @@ from broker.commands.atomic import Atomic
 from broker.commands.channel import ChannelPublish
 from broker.commands.delivery import Message
 from broker.commands.message import MessageAck, MessageNack
-from broker.commands.queue import QueuePull, QueueSendMany
+from broker.commands.queue import QueuePull, QueueSendMany, QueueShow
 from broker.commands.sending import Sent, SentMany
 from broker.config import parse_url
 from broker.errors import EXIT_EMPTY, error_for
@@ -25,6 +25,17 @@ from broker.errors import EXIT_EMPTY, error_for
 
 class Lost(Exception):
     """The one-shot was killed: whether it has done anything is not known."""
+
+
+class Consuming(PushSource):
+    """A consumer that can make sure that it has all that the server has pushed."""
+
+    def catch_up(self) -> None:
+        """Return once all that was pushed so far is here to be taken.
+
+        Pushes and the answer to a question that goes through the writer come in their order.
+        """
+        self._transport.execute_once(QueueShow(self._queue))
 
 
 class Door(Protocol):
@@ -41,7 +52,7 @@ class Door(Protocol):
             Lost: not known.
         """
 
-    def open_source(self, queue: str, prefetch: int) -> PushSource:
+    def open_source(self, queue: str, prefetch: int) -> Consuming:
         """Begin to have messages pushed, on a connection of their own."""
 
     def delivered(self, message: Message) -> Delivered:
@@ -101,13 +112,13 @@ class Library:
             return [None if answer is None else answer.code for answer in result]
         return result
 
-    def open_source(self, queue: str, prefetch: int) -> PushSource:
+    def open_source(self, queue: str, prefetch: int) -> Consuming:
         """Begin to consume on a connection that is not made again when it breaks."""
         transport = SocketTransport(
             parse_url(self._url), password=self._password, timeout_s=self._timeout_s,
             reconnects=False,
         )  # fmt: skip
-        return PushSource(transport, queue, prefetch)
+        return Consuming(transport, queue, prefetch)
 
     def delivered(self, message: Message) -> Delivered:
         """Return a message as the history notes it."""
@@ -174,7 +185,7 @@ class Shell:
                 return [codes.get(receipt) for receipt in command.receipts]
         raise error_for(refusals[0]["error"], refusals[0]["message"])
 
-    def open_source(self, queue: str, prefetch: int) -> PushSource:
+    def open_source(self, queue: str, prefetch: int) -> Consuming:
         """One-shots do not consume."""
         raise AssertionError("one-shots do not consume")
 

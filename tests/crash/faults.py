@@ -132,10 +132,25 @@ def ack_is_forgotten() -> None:
 
 @_fault
 def wake_up_is_lost() -> None:
-    """Nobody is woken by what comes."""
+    """Nobody is woken by what comes, nor beside it."""
     from broker.service.waiting import Waiting
 
-    Waiting.wake = lambda self, tx: None  # type: ignore[method-assign]
+    Waiting._wake = lambda self, queues, channels: None  # type: ignore[method-assign]
+
+
+@_fault
+def consumers_are_not_woken() -> None:
+    """A consumer whose turn it is is passed over, and the wake-up with it."""
+    from broker.service.consumer import Consumer
+    from broker.service.waiting import Waiter, Waiting
+
+    retry = Waiting._retry
+
+    def retry_others(self: Waiting, waiter: Waiter) -> None:
+        if not isinstance(waiter.client, Consumer):
+            retry(self, waiter)
+
+    Waiting._retry = retry_others  # type: ignore[method-assign]
 
 
 @_fault

@@ -5,6 +5,7 @@ Pure functions of the calls; :mod:`crash.checker` asks what of it cannot be.
 
 from __future__ import annotations
 
+from bisect import bisect_right
 from collections import defaultdict
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field, replace
@@ -210,16 +211,21 @@ class Ledger:
     #: When consumers' calls, and the lives of clients, ended.
     consumers: dict[tuple[str, int], Call] = field(default_factory=dict)
     last_of: dict[str, Call] = field(default_factory=dict)
+    #: By client, where it was killed, the kill.
+    kills: dict[str, Call] = field(default_factory=dict)
     #: Pops whose answer was lost, with what they had taken.
     lost_pops: list[Call] = field(default_factory=list)
     _families: dict[str, set[str]] = field(default_factory=dict)
     deaths: list[tuple[int, int]] = field(default_factory=list)
+    #: When each client's calls began.
+    _begans: dict[str, list[int]] = field(default_factory=lambda: defaultdict(list))
 
     def __post_init__(self) -> None:
         self.clocks = Clocks(self.calls)
         for call in self.calls:
             self.by_verb[call.verb].append(call)
             self.last_of[call.client] = call
+            self._begans[call.client].append(call.began)
         self.deaths = [(c.began, c.ended) for c in self.by_verb["server-ends"]]
         for call in self.calls:
             self._take(call)
@@ -243,6 +249,8 @@ class Ledger:
             known = self.settings.setdefault(call.args["queue"], {})
             for name, value in call.args["settings"].items():
                 known.setdefault(name, set()).add(value)
+        elif call.verb == "client-ends":
+            self.kills[call.args["client"]] = call
         elif call.verb == "consume":
             self.consumers[call.client, call.number] = call
 
@@ -304,8 +312,21 @@ class Ledger:
         return any(since_ns <= ended and until_ns >= began for began, ended in self.deaths)
 
     def consumer_of(self, pushed: Call) -> Call:
-        """Return the consumer that something was pushed to."""
+        """Return the consumer that something was pushed to, or that was idle."""
         return self.consumers[pushed.client, pushed.args["consume"]]
+
+    def leaves(self, call: Call) -> tuple[int, int]:
+        """Return between which moments who waits by a call may have left its connection."""
+        killed = self.kills.get(call.client)
+        gone = NEVER if killed is None else killed.ended
+        if call.outcome == OK:
+            # A consumer cancels after it has said that it is over, and then goes on.
+            own = self._begans[call.client]
+            after = bisect_right(own, call.ended)
+            return call.ended, own[after] if after < len(own) else gone
+        if call.heard < NEVER:
+            return call.began, call.heard
+        return (call.began if killed is None else killed.began), gone
 
     def values(self, queue: str, setting: str) -> set[str]:
         """Return all values a setting of a queue may have had; subscriptions are made alike."""

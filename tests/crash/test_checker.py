@@ -102,6 +102,7 @@ BACK = "nothing comes back after an acknowledged ack"
 FIFO = "first in, first out"
 EARLY = "nothing before its time"
 WOKEN = "a wake-up is never lost"
+PUSHED = "what is ready is pushed"
 COPY = "one copy a subscription that existed at the publish"
 
 
@@ -383,6 +384,60 @@ def test_a_paused_queue_gives_nothing(history: History) -> None:
     history.pull(12, (1, 1))
     history.ack(15, 1, 1)
     assert history.rules() == set()
+
+
+def idle(history: History, *, taken_at: float = 40) -> Call:
+    """Add a consumer that is idle from 20 to 30, and a pull that takes the first message."""
+    consumer = history.add("consume", 5, 100, {"queue": "jobs", "prefetch": 2}, client="c2.0")
+    args = {"queue": "jobs", "consume": consumer.number}
+    history.add("idle", 20, 30, args, [], client="c2.0")
+    history.pull(taken_at, (1, 1), ended=taken_at + 1)
+    history.ack(45, 1, 1)
+    return consumer
+
+
+def test_a_consumer_that_is_idle_beside_a_message_is_seen(history: History) -> None:
+    history.send(10, 1)
+    idle(history)
+    assert history.rules() == {PUSHED}
+
+
+def test_so_is_one_that_is_given_it_only_later(history: History) -> None:
+    history.send(10, 1)
+    consumer = history.add("consume", 5, 100, {"queue": "jobs", "prefetch": 2}, client="c2.0")
+    args = {"queue": "jobs", "consume": consumer.number}
+    history.add("idle", 20, 30, args, [], client="c2.0")
+    message = Delivered("m1", "jobs", 1, 1, 1, 1, 4, 1_000_010, None)
+    history.add("pushed", 50, 50, args, [message], client="c2.0")
+    history.ack(55, 1, 1)
+    assert history.rules() == {PUSHED}
+
+
+@pytest.mark.parametrize(("sent_at", "taken_at"), [(19.5, 40), (10, 29)])
+def test_what_comes_or_goes_while_a_consumer_looks_is_not_missed(
+    history: History, sent_at: float, taken_at: float
+) -> None:
+    history.send(sent_at, 1)
+    idle(history, taken_at=taken_at)
+    assert history.rules() == set()
+
+
+def test_who_leaves_may_have_been_woken_in_a_consumer_s_stead(history: History) -> None:
+    history.send(10, 1)
+    idle(history)
+    args = {"queue": "jobs", "lease": 100, "wait": 500, "door": "unix"}
+    history.add("pull", 8, None, args, client="c3.0")
+    history.add("client-ends", 15, 18, {"client": "c3.0"}, client="driver")
+    assert history.rules() == set()
+
+
+def test_who_had_left_before_was_not(history: History) -> None:
+    history.send(10, 1)
+    idle(history)
+    args = {"queue": "jobs", "lease": 100, "wait": 500, "door": "unix"}
+    history.add("pull", 2, None, args, client="c3.0")
+    history.add("client-ends", 4, 6, {"client": "c3.0"}, client="driver")
+    assert history.rules() == {PUSHED}
 
 
 # --- channels and keys ---

@@ -17,6 +17,7 @@ EXPECTED: Final = {
     "ack-ignores-the-generation": "a late ack is refused",
     "ack-is-forgotten": "nothing comes back after an acknowledged ack",
     "wake-up-is-lost": "a wake-up is never lost",
+    "consumers-are-not-woken": "what is ready is pushed",
     "second-half-of-a-batch-is-dropped": (
         "every acknowledged send is delivered, waiting, dead or expired"
     ),
@@ -31,7 +32,7 @@ EXPECTED: Final = {
 #: Rounds of so many seconds and calls each, at most so many; most faults show in the first.
 SECONDS: Final = 4.0
 CALLS: Final = 600
-ROUNDS: Final = 5
+ROUNDS: Final = 8
 #: All through the server, which is what has the fault.
 DOORS: Final = ("unix", "unix", "unix", "tcp")
 QUEUES: Final = ("jobs", "heap")

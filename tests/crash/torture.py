@@ -278,9 +278,17 @@ class Round:
 
     def _kill_client(self) -> None:
         client = self._chance.choice(self._clients)
-        client.process.end(signal.SIGKILL)
+        self._end_client(client, signal.SIGKILL)
         self.done["client kills"] += 1
         self._replace(client)
+
+    def _end_client(self, client: Client, number: int) -> int:
+        """End a client and return its exit status; noted, for what it was given passes on."""
+        args = {"client": f"{client.name}.{client.life}", "signal": number}
+        ending = self._recorder.begin("client-ends", args)
+        status = client.process.end(number)
+        self._recorder.end(ending, "ok")
+        return status
 
     def _pause_client(self) -> None:
         """Stop a client for longer than some of its leases."""
@@ -320,7 +328,7 @@ class Round:
     def _finish(self) -> None:
         for client in self._clients:
             # One that had only just begun did not know yet how to stop.
-            if client.process.end(signal.SIGTERM) not in (0, -signal.SIGTERM):
+            if self._end_client(client, signal.SIGTERM) not in (0, -signal.SIGTERM):
                 self._tell_crash(client)
         self._clients = []
         self._stop_server(signal.SIGTERM)
@@ -425,9 +433,12 @@ def _free_port() -> int:
 def count(calls: Sequence[Call]) -> Counter[str]:
     """Return how much of what there is in a history."""
     counted: Counter[str] = Counter()
-    events = {"anchor", "clock", "create", "server", "server-ends", "goodbye", "final", "defect"}
+    events = {
+        "anchor", "clock", "create", "server", "server-ends", "client-ends", "goodbye", "final",
+        "defect", "pushed", "idle",
+    }  # fmt: skip
     for call in calls:
-        if call.verb in events or (call.verb == "pushed"):
+        if call.verb in events:
             continue
         counted["operations"] += 1
         counted[call.outcome] += 1

@@ -10,7 +10,7 @@ from bisect import bisect_left
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
 
-from crash.history import NEVER, OK, Call
+from crash.history import NEVER, OK, UNKNOWN, Call
 from crash.ledger import Ledger, Pull, Violation
 
 
@@ -107,11 +107,7 @@ def wake_ups(ledger: Ledger) -> Iterator[Violation]:
                 known.append((send.call.ended, pull.began, pull))
         known.sort(key=lambda item: item[:2])
         ends = [end for end, _, _ in known]
-        # Of all that were there by then, the one that was claimed last.
-        lasts: list[tuple[int, Pull]] = []
-        for _, began, pull in known:
-            later = not lasts or began > lasts[-1][0]
-            lasts.append((began, pull) if later else lasts[-1])
+        lasts = _latest_so_far(known)
         pauses = list(ledger.calls_on({queue}, "pause", "resume"))
         for call in ledger.empty:
             if call.args.get("queue") != queue or call.verb != "pull":
@@ -123,6 +119,74 @@ def wake_ups(ledger: Ledger) -> Iterator[Violation]:
                 yield Violation(
                     "a wake-up is never lost", text, pull.message.tag, pull.message.delivery
                 )
+
+
+def pushes(ledger: Ledger) -> Iterator[Violation]:
+    """What is ready is pushed: no consumer that may have more is left idle beside it.
+
+    An idle consumer has asked the server for something, over its own connection, and the
+    answer has come without a message in front of it. A sender that had its answer before
+    that was asked had woken somebody first, so the consumer's claim came before the question.
+    """
+    for queue, pulls in _firsts(ledger).items():
+        known: list[tuple[int, int, Pull]] = []
+        pushed: dict[int, list[Pull]] = defaultdict(list)
+        for pull in pulls:
+            send = ledger.sends[pull.message.tag or ""]
+            if send.call.outcome != OK or send.call.args.get("ttl_ms"):
+                continue
+            known.append((send.call.ended, pull.began, pull))
+            if pull.is_pushed:
+                pushed[id(ledger.consumer_of(pull.call))].append(pull)
+        known.sort(key=lambda item: item[:2])
+        ends = [end for end, _, _ in known]
+        lasts = _latest_so_far(known)
+        leaving = _leaving(ledger, queue)
+        pauses = list(ledger.calls_on({queue}, "pause", "resume"))
+        for idle in ledger.by_verb["idle"]:
+            if idle.args["queue"] != queue or idle.outcome != OK or idle.result:
+                continue
+            consumer = ledger.consumer_of(idle)
+            place = bisect_left(ends, idle.began)
+            missed = [p for began, p in lasts[place - 1 : place] if began > idle.ended]
+            # What it was given itself, and read only later.
+            missed += [p for p in pushed[id(consumer)] if p.call.began > idle.ended]
+            for pull in missed:
+                send = ledger.sends[pull.message.tag or ""]
+                if send.call.ended >= idle.began or _is_paused(pauses, idle):
+                    continue
+                if any(
+                    call is not consumer and since <= idle.ended and by >= send.call.began
+                    for call, since, by in leaving
+                ):
+                    continue
+                text = f"{consumer}\n{idle}\nthough there was\n{send.call}\n{pull.call}"
+                what = (pull.message.tag, pull.message.delivery)
+                yield Violation("what is ready is pushed", text, *what)
+
+
+def _latest_so_far(known: Sequence[tuple[int, int, Pull]]) -> list[tuple[int, Pull]]:
+    """Return, for each and all before it, the one that was claimed last, and since when."""
+    lasts: list[tuple[int, Pull]] = []
+    for _, began, pull in known:
+        later = not lasts or began > lasts[-1][0]
+        lasts.append((began, pull) if later else lasts[-1])
+    return lasts
+
+
+def _leaving(ledger: Ledger, queue: str) -> list[tuple[Call, int, int]]:
+    """Return who waited at a queue and left, and between which moments it did.
+
+    Who leaves may have been woken, and passes that on as the server notices.
+    """
+    found = []
+    for call in (*ledger.by_verb["consume"], *ledger.by_verb["pull"]):
+        if call.args["queue"] != queue:
+            continue
+        if call.verb == "pull" and (not call.args["wait"] or call.outcome != UNKNOWN):
+            continue
+        found.append((call, *ledger.leaves(call)))
+    return found
 
 
 def _until_when_it_looked(ledger: Ledger, call: Call) -> int:

@@ -16,15 +16,15 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, Final
 
-from crash.doors import Door, Library, Lost, Shell
+from crash.doors import Consuming, Door, Library, Lost, Shell
 from crash.history import REFUSED, UNKNOWN, Delivered, Recorder, body_of, marks_of
 from crash.setting import CHANNEL, COMING_AND_GOING, SUBSCRIPTION, WEIGHTS, Place, own_name
 
-from broker.client.consuming import PushSource
 from broker.client.sockets import ConnectionLost, ConnectionRefused
 from broker.commands.atomic import Atomic
 from broker.commands.channel import ChannelPublish, ChannelSubscribe, ChannelUnsubscribe
 from broker.commands.dead import DeadDrop, DeadRetry
+from broker.commands.delivery import Message
 from broker.commands.message import (
     MessageAck,
     MessageExtend,
@@ -47,6 +47,8 @@ from broker.names import subscription_queue
 LEASES_MS: Final = (300, 800, 2000, 4000)
 #: Leases up to so long are overslept at times.
 LATE_AFTER_MS: Final = 800
+#: A consumer that has got nothing for so long asks whether there is nothing.
+IDLE_AFTER_S: Final = 0.1
 #: How many receipts it sits on before it does something about them.
 MOST_HELD: Final = 20
 #: Pauses between two calls, in seconds: with them a minute's history can be kept in memory.
@@ -230,22 +232,28 @@ class Worker:
 
     def consume(self) -> None:
         """Have messages pushed for a while; what is not answered goes back at the end."""
-        queue = self._chance.choice(("pushes", "pushes", "jobs", self._subscriptions[0]))
+        own = [queue for queue in ("pushes", "pushes", "jobs") if queue in self._queues]
+        queue = self._chance.choice((*own, self._subscriptions[0]))
         prefetch = self._chance.randrange(1, 8)
         until = time.monotonic() + self._chance.uniform(0.2, 1.5)
         answered = self._chance.uniform(0.5, 1.0)
         number = self._recorder.begin("consume", {"queue": queue, "prefetch": prefetch})
-        source: PushSource | None = None
+        source: Consuming | None = None
         try:
             source = self._door.open_source(queue, prefetch)
+            unanswered = 0
             while time.monotonic() < until and not self.stopping:
-                message = source.next(0.1)
+                message = source.next(IDLE_AFTER_S)
+                if message is None and unanswered < prefetch:
+                    message = self._look_idle(source, queue, number)
                 if message is None:
                     continue
                 delivered = self._door.delivered(message)
                 self._recorder.note("pushed", {"queue": queue, "consume": number}, [delivered])
                 if self._chance.random() < answered:
                     self._answer([Held(delivered)])
+                else:
+                    unanswered += 1
         except (ConnectionLost, ConnectionRefused, BrokerError):
             self._recorder.end(number, UNKNOWN)
         else:
@@ -253,6 +261,14 @@ class Worker:
         finally:
             if source is not None:
                 source.close()
+
+    def _look_idle(self, source: Consuming, queue: str, consume: int) -> Message | None:
+        """Note that nothing is pushed though there may be more, or return what is."""
+        number = self._recorder.begin("idle", {"queue": queue, "consume": consume})
+        source.catch_up()
+        message = source.next(0)
+        self._recorder.end(number, "ok", [] if message is None else [message.id])
+        return message
 
     # --- answering ---
 
