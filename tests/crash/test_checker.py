@@ -344,6 +344,55 @@ def test_what_was_leased_before_may_be_overtaken(history: History) -> None:
     assert history.rules() == set()
 
 
+def test_in_a_queue_whose_dead_were_retried_order_holds_where_all_die_leased(
+    history: History,
+) -> None:
+    history.add("retry", 0.5, 0.6, {"queue": "jobs"}, [0])
+    history.send(1, 1)
+    history.send(3, 2)
+    history.pull(5, (2, 1))
+    history.pull(7, (1, 1))
+    history.ack(9, 1, 1)
+    history.ack(10, 2, 1)
+    other = History()
+    other.calls += [call for call in history.calls if call.verb != "create"]
+    other.create("jobs", max_attempts="0", on_expire="dead")
+    assert history.rules() == {FIFO}
+    assert other.rules() == set()
+
+
+@pytest.mark.parametrize("by", ["a nack", "its last attempt"])
+@pytest.mark.parametrize("overtaken", [False, True])
+def test_what_was_dead_is_at_its_old_place_again(
+    history: History, by: str, overtaken: bool
+) -> None:
+    history.send(1, 1)
+    history.send(3, 2)
+    attempts = 2 if by == "its last attempt" else 1
+    history.pull(5, (1, 2, attempts))
+    if by == "a nack":
+        history.nack(8, 1, 2, dead=True)
+    history.add("retry", 110, 111, {"queue": "jobs"}, [1])
+    history.pull(120, *([(2, 1)] if overtaken else [(1, 3, 1)]))
+    history.pull(130, *([(1, 3, 1)] if overtaken else [(2, 1)]))
+    history.ack(140, 1, 3)
+    history.ack(142, 2, 1)
+    assert (FIFO in history.rules()) is overtaken
+
+
+def test_before_its_retry_is_done_the_dead_may_be_overtaken(history: History) -> None:
+    history.send(1, 1)
+    history.send(3, 2)
+    history.pull(5, (1, 1))
+    history.nack(8, 1, 1, dead=True)
+    history.add("retry", 10, 25, {"queue": "jobs"}, [1])
+    history.pull(20, (2, 1))
+    history.pull(30, (1, 2, 1))
+    history.ack(40, 1, 2)
+    history.ack(42, 2, 1)
+    assert FIFO not in history.rules()
+
+
 def test_what_comes_before_its_delay_is_over_is_seen(history: History) -> None:
     history.send(1, 1, delay_ms=500)
     history.pull(300, (1, 1), sent_at=1)

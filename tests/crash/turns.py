@@ -1,6 +1,6 @@
 """Whose turn it is: what comes first, and who is woken. Rules of :mod:`crash.checker`.
 
-Both look at the first leases of messages: until then nothing but a claim has
+They look at the first leases of messages: until then nothing but a claim has
 touched them, so that they were ready from their send on, at their place.
 """
 
@@ -9,42 +9,69 @@ from __future__ import annotations
 from bisect import bisect_left
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
+from itertools import pairwise
+from typing import NamedTuple
 
 from crash.history import NEVER, OK, UNKNOWN, Call
 from crash.ledger import Ledger, Pull, Violation
 
 
 def order(ledger: Ledger) -> Iterator[Violation]:
-    """First in, first out within a priority, higher ones first, of what was never retried."""
+    """First in, first out within a priority, higher ones first.
+
+    Of what was never retried, and of what has died and was put back, from then on.
+    """
+    waited: dict[str, list[_Turn]] = defaultdict(list)
     for queue, pulls in _firsts(ledger).items():
-        places = {place: index for index, place in enumerate(sorted({_place(p) for p in pulls}))}
-        tree = _Earliest(len(places))
-        # Those that came later, the latest first: what began after a claim had ended.
-        waiting = sorted(pulls, key=lambda pull: -pull.began)
-        position = 0
-        for pull in sorted(pulls, key=lambda pull: -pull.ended):
-            while position < len(waiting) and waiting[position].began > pull.ended:
-                other = waiting[position]
-                send = ledger.sends[other.message.tag or ""]
-                if send.call.outcome == OK:
-                    tree.add(places[_place(other)], send.call.ended, other)
-                position += 1
-            found = tree.before(places[_place(pull)])
-            if found is not None and found[0] < pull.began:
-                text = f"{queue}: {found[1].call}\nwas in front of\n{pull.call}"
-                yield Violation(
-                    "first in, first out", text, found[1].message.tag, found[1].message.delivery
-                )
-        yield from _check_order_within(pulls)
+        for pull in pulls:
+            call = ledger.sends[pull.message.tag or ""].call
+            waited[queue].append(_Turn(pull, call.ended if call.outcome == OK else NEVER))
+    for turn in _revived(ledger):
+        waited[turn.pull.message.queue].append(turn)
+    for queue, turns in waited.items():
+        yield from _check_order(queue, turns)
+        yield from _check_order_within([turn.pull for turn in turns])
+
+
+class _Turn(NamedTuple):
+    """A lease, and since when its message had been ready for certain, until then."""
+
+    pull: Pull
+    since: int
+
+
+def _check_order(queue: str, turns: Sequence[_Turn]) -> Iterator[Violation]:
+    found_places = sorted({_place(turn.pull) for turn in turns})
+    places = {place: index for index, place in enumerate(found_places)}
+    tree = _Earliest(len(places))
+    # Those that came later, the latest first: what began after a claim had ended.
+    waiting = sorted(turns, key=lambda turn: -turn.pull.began)
+    position = 0
+    for pull, _ in sorted(turns, key=lambda turn: -turn.pull.ended):
+        while position < len(waiting) and waiting[position].pull.began > pull.ended:
+            other, since = waiting[position]
+            if since < NEVER:
+                tree.add(places[_place(other)], since, other)
+            position += 1
+        found = tree.before(places[_place(pull)])
+        if found is not None and found[0] < pull.began:
+            text = f"{queue}: {found[1].call}\nwas in front of\n{pull.call}"
+            yield Violation(
+                "first in, first out", text, found[1].message.tag, found[1].message.delivery
+            )
 
 
 def _firsts(ledger: Ledger) -> dict[str, list[Pull]]:
     """Return by queue the first leases of what was never leased before, nor made to wait.
 
-    Not of queues whose dead were put back: that may have been unleased as well.
+    Not of queues whose dead were put back, if one may die there without a lease.
     """
     found: dict[str, list[Pull]] = defaultdict(list)
-    revived = {call.args["queue"] for call in ledger.by_verb["retry"]}
+    revived = {
+        call.args["queue"]
+        for call in ledger.by_verb["retry"]
+        if "dead" in ledger.values(call.args["queue"], "on_expire")
+    }
     for pull in ledger.pulls:
         send = ledger.sends.get(pull.message.tag or "")
         if send is None or send.is_timed or pull.message.generation != 1:
@@ -54,6 +81,38 @@ def _firsts(ledger: Ledger) -> dict[str, list[Pull]]:
         if send.is_publication or pull.message.queue == send.target:
             found[pull.message.queue].append(pull)
     return found
+
+
+def _revived(ledger: Ledger) -> Iterator[_Turn]:
+    """Yield the next leases of what has died after a lease for certain, and was put back.
+
+    It has died if it was told to, or if it begins anew with the attempts. Which retry
+    has put it back is not known: at the latest the last that can have.
+    """
+    for queue in {call.args["queue"] for call in ledger.by_verb["retry"]}:
+        retries = list(ledger.calls_on({queue}, "retry"))
+        for pulls in ledger.leases.values():
+            for earlier, later in pairwise(pulls):
+                if not earlier.message.queue == later.message.queue == queue:
+                    continue
+                if not _has_died(ledger, earlier, later):
+                    continue
+                ends = [
+                    call.ended
+                    for call in retries
+                    if call.ended >= earlier.began and call.began <= later.ended
+                ]
+                yield _Turn(later, max(ends, default=NEVER))
+
+
+def _has_died(ledger: Ledger, earlier: Pull, later: Pull) -> bool:
+    """Return whether a message must have been dead between two leases."""
+    generation = earlier.message.generation or 0
+    if later.message.generation != generation + 1 or ledger.in_hand[earlier.message.id]:
+        return False
+    nacks = ledger.nacks[earlier.message.delivery or 0, generation]
+    told = any(nack.is_done and nack.call.args.get("dead") for nack in nacks)
+    return told or later.message.attempts < earlier.message.attempts
 
 
 def _place(pull: Pull) -> tuple[int, int]:
