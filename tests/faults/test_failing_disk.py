@@ -314,6 +314,44 @@ def test_a_server_that_cannot_write_does_not_start(
         client.create_queue("jobs")
 
 
+@pytest.mark.parametrize("suffix", ["", "-wal", "-shm", ".lock"])
+@pytest.mark.parametrize("what", ["a one-shot", "its first one-shot", "a server"])
+def test_a_disk_without_room_for_another_file_refuses_what_opens_the_database(
+    database: Path, tmp_path: Path, needs_program: Callable[[str], str], suffix: str, what: str
+) -> None:
+    bodies = [b"after"]
+    if what != "its first one-shot":
+        with broker.connect(str(database)) as client:
+            client.create_queue("jobs")
+            client.send("jobs", b"before")
+        # As after a crash or a restore: none of the files beside it is there.
+        for path in database.parent.glob(f"{database.name}?*"):
+            path.unlink()
+        bodies = [b"before", b"after"]
+    words = ["queue", "create", "lost", "--url", str(database)]
+    if what == "a server":
+        words = ["serve", "--database", str(database), "--no-listen"]
+    trace = tmp_path / "trace"
+    file = Path(f"{database}{suffix}")
+    prefix = failing(needs_program("strace"), "openat", "ENOSPC", "1+", (file,), trace)
+    done = subprocess.run(
+        [*prefix, sys.executable, "-m", "broker.cli", *words],
+        env=environment(), stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=120,
+    )  # fmt: skip
+    assert count(trace, "(INJECTED)")
+    assert done.returncode in (Full.exit_status, Unavailable.exit_status), done.stderr
+    assert done.stdout == ""
+    said = done.stderr.splitlines()[-1]
+    assert str(database) in said
+    assert "Traceback" not in done.stderr
+    # With room again all is as it was, and goes on.
+    with broker.connect(str(database)) as client:
+        client.create_queue("jobs", if_missing=True)
+        client.send("jobs", b"after")
+        assert [queue.name for queue in client.list_queues()] == ["jobs"]
+        assert [message.body for message in client.pull_many("jobs", 9)] == bodies
+
+
 #: A send of more pages than the first part of the log's index has room for, and a crash:
 #: before the broker has let go of the file, or after.
 LARGE_SEND = """
