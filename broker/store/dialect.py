@@ -202,7 +202,7 @@ def translate(
         return None
     code = getattr(original, "sqlite_errorcode", None)
     if code in _OF_THE_INDEX and not is_open:
-        return _no_index(path, original)
+        return _cannot_open(path, original)
     primary = code & 0xFF if isinstance(code, int) else None
     meaning = _MEANINGS.get(primary) if primary is not None else None
     return meaning(path, original) if meaning else None
@@ -249,6 +249,8 @@ def _read_only(path: str, error: sqlite3.Error) -> BrokerError:
 
 
 def _cannot_open(path: str, error: sqlite3.Error) -> BrokerError:
+    if _is_full(path):
+        return _full(path, error)
     return Unavailable(f"{path} cannot be opened: {error}")
 
 
@@ -263,9 +265,13 @@ _OF_THE_INDEX = frozenset(
 )
 
 
-def _no_index(path: str, error: sqlite3.Error) -> BrokerError:
-    disk = os.statvfs(os.path.dirname(path) or ".")
-    return _full(path, error) if disk.f_bavail == 0 else _cannot_open(path, error)
+def _is_full(path: str) -> bool:
+    """Return whether a file system has no block, or can hold no file, more."""
+    try:
+        disk = os.statvfs(os.path.dirname(path) or ".")
+    except OSError:
+        return False
+    return disk.f_bavail == 0 or (disk.f_files > 0 and disk.f_favail == 0)
 
 
 def _failure(path: str, error: sqlite3.Error) -> StoreFailure:

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import logging
+import os
 import sqlite3
 import sys
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -24,7 +26,7 @@ from broker.commands.queue import (
     QueueShow,
 )
 from broker.commands.request import Request
-from broker.errors import Full, Internal, NotFound, TooBig
+from broker.errors import BrokerError, Full, Internal, NotFound, TooBig, Unavailable
 from broker.store import statements
 from broker.store.batch import run_batch
 from broker.store.database import Database
@@ -265,6 +267,31 @@ def test_a_full_file_is_full_and_leaves_what_was(tmp_path: Path) -> None:
     assert store.run(QueueShow("q")).ready == stored + 1
     store.check()
     store.database.close()
+
+
+@pytest.mark.parametrize(
+    ("free", "refusal"), [((0, 9, 9), Full), ((9, 9, 0), Full), ((9, 0, 0), Unavailable)]
+)
+def test_a_log_that_cannot_be_made_is_a_full_disk_where_it_is_full(
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    free: tuple[int, int, int],
+    refusal: type[BrokerError],
+) -> None:
+    """Some file systems do not count files, and say that there are none and none free."""
+    Store(tmp_path / "broker.db").close()
+    log = tmp_path / "broker.db-wal"
+    log.mkdir()
+    blocks, files, free_files = free
+    disk = SimpleNamespace(f_bavail=blocks, f_frsize=4096, f_files=files, f_favail=free_files)
+    with monkeypatch.context() as patched:
+        patched.setattr(os, "statvfs", lambda path: disk)
+        with pytest.raises(refusal):
+            Database(str(tmp_path / "broker.db"), Limits(1000)).open(create=False)
+    log.rmdir()
+    database = Database(str(tmp_path / "broker.db"), Limits(1000))
+    database.open(create=False)
+    database.close()
 
 
 def test_an_io_error_is_a_failure_whose_outcome_is_unknown() -> None:
