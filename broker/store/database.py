@@ -11,7 +11,7 @@ from sqlalchemy import Connection
 from ..errors import BrokerError, Invalid, NotFound, Unavailable
 from . import schema
 from .checkpoints import Checkpoints
-from .dialect import SQLiteDialect, StoreFailure, begin, cut_file, translated
+from .dialect import SQLiteDialect, StoreFailure, begin, commit, cut_file, translated
 from .ids import BLOCK, Ids
 from .transaction import Limits, Transaction
 
@@ -125,9 +125,8 @@ class Database:
                     tx.flush()
                 finally:
                     tx.close()
-                driver.commit()
+                commit(driver)
             except BaseException:
-                # A refused COMMIT, too, leaves the transaction, and its lock, open.
                 driver.rollback()
                 raise
             if self._checkpoints:

@@ -229,6 +229,11 @@ def begin(connection: DBAPIConnection) -> None:
     cursor.close()
 
 
+def commit(connection: DBAPIConnection) -> None:
+    """Commit it; a refused one leaves the transaction, and its lock, open."""
+    connection.commit()
+
+
 def _begin_once(connection: DBAPIConnection) -> None:
     """Begin, but where it is SQLAlchemy that hears of a transaction that was begun without it."""
     driver: Any = connection

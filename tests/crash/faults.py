@@ -49,26 +49,24 @@ def _reworded(name: str, old: str, new: str) -> None:
 @_fault
 def reply_before_commit() -> None:
     """Commits wait for a while, replies do not."""
-    from sqlalchemy.engine.default import DefaultDialect
+    from broker.store import database
 
-    from broker.store import dialect
-
-    begin: Any = dialect._begin
-    commit: Any = DefaultDialect.do_commit
+    begin: Any = database.begin  # type: ignore[attr-defined]
+    commit: Any = database.commit  # type: ignore[attr-defined]
     last = time.monotonic()
 
     def begin_or_go_on(connection: Any) -> None:
         if not connection.in_transaction:
             begin(connection)
 
-    def commit_lazily(self: Any, connection: Any) -> None:
+    def commit_lazily(connection: Any) -> None:
         nonlocal last
         if time.monotonic() - last > LAZY_SECONDS:
-            commit(self, connection)
+            commit(connection)
             last = time.monotonic()
 
-    dialect._begin = begin_or_go_on
-    DefaultDialect.do_commit = commit_lazily  # type: ignore[method-assign]
+    database.begin = begin_or_go_on  # type: ignore[attr-defined]
+    database.commit = commit_lazily  # type: ignore[attr-defined]
 
 
 @_fault
