@@ -132,6 +132,11 @@ def _until(ledger: Ledger, pull: Pull, by_ns: int) -> tuple[float, float]:
         lease = call.args["lease"]
         first = ledger.clocks.earliest(call.began, call.ended) + lease
         ends.append((first, ledger.clocks.latest(call.began, call.ended) + lease))
+    call = pull.call
+    if call.args["door"] == "shell":
+        # A one-shot extends what it has pulled for as long as its reader takes.
+        written = ledger.clocks.latest(call.began, min(call.ended, by_ns))
+        ends.append((float(pull.message.until), written + call.args["lease"]))
     return min(first for first, _ in ends), max(last for _, last in ends)
 
 

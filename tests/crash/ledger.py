@@ -22,8 +22,6 @@ ROUNDING_MS: Final = 5
 CLOCK_GRACE_NS: Final = 5_000_000_000
 #: A killed client has not repeated anything for longer than this.
 PATIENCE_NS: Final = 60_000_000_000
-#: Clocks further apart than this, in milliseconds, are not the same.
-JUMP_MS: Final = 60_000
 #: Calls that may end a lease by the message's id.
 _IN_HAND: Final = frozenset(["move", "release", "delete"])
 
@@ -87,7 +85,9 @@ class Clocks:
         wall = self.wall_ms(until_ns)
         times = [wall + offset for offset in self._between(since_ns, until_ns)]
         if seen_ms is not None:
-            times = [t for t in times if abs(t - seen_ms) > JUMP_MS] + [float(seen_ms)]
+            # Of its own clock, the nearest, that is more than a guess.
+            own = min(times, key=lambda t: abs(t - seen_ms))
+            times = [t for t in times if t != own] + [float(seen_ms)]
         return max(times) + ROUNDING_MS
 
     def earliest(self, since_ns: int, until_ns: int) -> float:

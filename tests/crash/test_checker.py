@@ -229,6 +229,30 @@ def test_a_clock_that_jumped_excuses_only_what_it_explains(history: History, shi
     assert (ALIVE in history.rules()) is (shift < 0)
 
 
+@pytest.mark.parametrize("at", [50, 155])
+def test_a_clock_that_jumped_by_little_is_another_one_too(history: History, at: int) -> None:
+    shift = -30_000
+    history.send(1, 1)
+    history.pull(5, (1, 1), lease=100)
+    history.add("clock", at - 5, at - 5, {"offset": shift})
+    # What had ended by the old clock may have been put back before the jump.
+    history.pull(at, (1, 2), lease=100 + shift)
+    history.calls[-1].args["lease"] = 100
+    history.ack(at + 5, 1, 2)
+    assert (ALIVE in history.rules()) is (at < 105)
+
+
+@pytest.mark.parametrize(("door", "at"), [("unix", 450), ("shell", 450), ("shell", 600)])
+def test_a_one_shot_extends_its_leases_while_its_reader_takes_its_time(
+    history: History, door: str, at: int
+) -> None:
+    history.send(1, 1)
+    history.pull(5, (1, 1), lease=100, ended=400, door=door)
+    history.ack(at, 1, 1)
+    late = history.rules() == {"a late ack is refused"}
+    assert late is (door != "shell" or at > 500)
+
+
 def test_a_nack_ends_a_lease_even_if_its_answer_was_lost(history: History) -> None:
     history.send(1, 1)
     history.pull(5, (1, 1))
