@@ -414,7 +414,8 @@ class ServedHistories(Histories):
     def run(self, command: Any, by: str = "admin") -> Any:
         """Execute a command that a client may send; others are for the store alone to refuse."""
         try:
-            check(syntax_of(type(command)), command)
+            for part in command.commands if isinstance(command, Atomic) else (command,):
+                check(syntax_of(type(part)), part)
         except Invalid:
             return "INVALID"
         return super().run(command, by)
