@@ -176,8 +176,8 @@ class Database:
     def close(self) -> None:
         """Close the connection, which moves the log into the file; twice is fine."""
         if self._checkpoints is not None and self._connection is not None:
-            # A full disk: then they are never given out.
-            with suppress(BrokerError), self.transaction(0) as tx:
+            # A disk that is full or fails: then they are never given out, and nothing is lost.
+            with suppress(BrokerError, StoreFailure), self.transaction(0) as tx:
                 tx.return_ids()
         connection, self._connection = self._connection, None
         if connection is not None:

@@ -10,6 +10,7 @@ from broker.commands.channel import ChannelCreate, ChannelPublish, ChannelSubscr
 from broker.commands.queue import QueueCreate, QueueSend
 from broker.errors import NotFound
 from broker.store import ids
+from broker.store.dialect import StoreFailure
 from broker.store.transaction import Transaction
 
 BLOCK = 5
@@ -101,3 +102,19 @@ def test_what_is_left_at_the_end_is_given_back(kept: Store) -> None:
     kept.reopen()
     assert kept.reserved() == given
     assert send(kept) == [given + 1]
+
+
+def test_a_disk_that_fails_at_the_end_loses_them_and_nothing_else(
+    kept: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (given,) = send(kept)
+
+    def fail(connection: object) -> None:
+        raise StoreFailure("the disk has failed")
+
+    with monkeypatch.context() as patched:
+        patched.setattr("broker.store.database.commit", fail)
+        kept.close()
+    assert not kept.database.is_open
+    kept.reopen()
+    assert given < send(kept)[0] <= given + BLOCK
