@@ -190,7 +190,7 @@ class Writer:
             return
         try:
             committed = work()
-        except Exception as error:  # without a database there is no broker
+        except Exception as error:  # the boundary: a command's defect was answered in run_batch
             logger.critical("the writer has stopped", exc_info=error)
             self._ended = True
             self._fail(error)

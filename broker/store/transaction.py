@@ -272,7 +272,7 @@ class Transaction:
         """Give back the ids that were reserved and not given out."""
         first, end = self.ids.left
         if first != end:
-            self.run(sql.RETURN_IDS, (first - 1, ID_SEQUENCE))
+            self._reserve(first - end)
         self.ids.forget()
 
     def allocate_beyond(self, last: int) -> None:

@@ -17,6 +17,7 @@ _DELIVERIES = table_of(Delivery)
 _USERS = table_of(User)
 _REMOVALS = table_of(Removal)
 
+#: A negative count gives back the last that were allocated.
 ALLOCATE = Statement(
     lambda: (
         update(_SEQUENCES)
@@ -28,15 +29,6 @@ ALLOCATE = Statement(
     "sequence",
 )
 
-RETURN_IDS = Statement(
-    lambda: (
-        update(_SEQUENCES)
-        .values(value=bindparam("last"))
-        .where(_SEQUENCES.c.name == bindparam("sequence"))
-    ),
-    "last",
-    "sequence",
-)
 ALLOCATE_BEYOND = Statement(
     lambda: (
         update(_SEQUENCES)
