@@ -201,6 +201,8 @@ class Transaction:
                 part = rows[position:end]
                 yield text, ([*shared, *part] if shared else part)
                 position, left = end, left - size
+                if statement.is_run:
+                    shared = (shared[0] + size, *shared[1:])
 
     def run_many(self, statement: Statement, rows: Sequence[Sequence[Any]]) -> None:
         """Run a statement once for each row of parameters."""
@@ -277,7 +279,7 @@ class Transaction:
 
     def allocate_beyond(self, last: int) -> None:
         """Give out no id up to ``last`` from now on."""
-        self.run(sql.ALLOCATE_BEYOND, (last, ID_SEQUENCE, last))
+        self.run(sql.ALLOCATE_BEYOND, (last, ID_SEQUENCE))
         self.ids.forget()
 
     # --- users ---

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
+from itertools import groupby
 from typing import Any, NamedTuple
 
 from ... import names
@@ -19,6 +20,9 @@ from .limits import is_limited, make_room_in_channel
 from .registry import all_or_none, handles, handles_batch
 from .rights import check_may_send, existing_queue
 
+#: From how many on messages alike are stored by statements of their own; a few different
+#: ones need fewer statements together.
+LONG_RUN = 16
 #: Expired keys are not honoured any more; they are taken away this long after, so
 #: that many go together. In milliseconds.
 KEY_CLEAN_UP_DELAY_MS = 60_000
@@ -109,6 +113,128 @@ class _Keys:
         self._stored = []
 
 
+class _Run(NamedTuple):
+    """Messages of one sender to one queue that differ in their bodies alone; their ids follow.
+
+    Attributes:
+        first_id: of the first.
+        sender: a name.
+        command: one of the sends.
+        queue_id: where they go.
+        due_at, expires_at: of each, or None.
+        bodies: of all.
+    """
+
+    first_id: int
+    sender: str
+    command: QueueSend
+    queue_id: int
+    due_at: int | None
+    expires_at: int | None
+    bodies: list[bytes]
+
+
+class _Sends:
+    """The sends of a batch: each is checked as it comes, and all are stored together."""
+
+    def __init__(self, tx: Transaction, requests: list[Request]) -> None:
+        self._tx = tx
+        self._intakes: dict[str, _Intake] = {}
+        self._keys = _Keys(tx, _keys_of(tx, requests))
+        self._next_id = tx.allocate(len(requests))
+        # Taken, and not yet in the database.
+        self._runs: list[_Run] = []
+
+    def take(self, sender: str, command: QueueSend, bodies: list[bytes]) -> list[Any]:
+        """Take sends that differ in their bodies alone; return their outcomes."""
+        try:
+            intake = self._intake(command.queue)
+        except BrokerError as refusal:
+            return [refusal] * len(bodies)
+        parts = [bodies]
+        if (
+            command.key is not None
+            or intake.is_limited
+            or max(map(len, bodies)) > self._tx.limits.max_message_bytes
+        ):
+            # Each may be refused, or be a duplicate, by itself.
+            parts = [[body] for body in bodies]
+        outcomes: list[Any] = []
+        for part in parts:
+            try:
+                outcomes += self._take(intake, sender, command, part)
+            except BrokerError as refusal:
+                outcomes += [refusal] * len(part)
+        return outcomes
+
+    def _intake(self, name: str) -> _Intake:
+        intake = self._intakes.get(name)
+        if intake is None:
+            intake = self._intakes[name] = _Intake(existing_queue(self._tx, name))
+        return intake
+
+    def _take(
+        self, intake: _Intake, sender: str, command: QueueSend, bodies: list[bytes]
+    ) -> Sequence[Any]:
+        """Take one, or several where no rule looks at each; return their outcomes."""
+        tx, queue = self._tx, intake.queue
+        names.check_body_size(len(bodies[0]), tx.limits.max_message_bytes)
+        due_at, expires_at = _times(command, queue.ttl, tx.now)
+        sent = self._keys.sent_before(queue.id, command.key)
+        if sent is not None:
+            return [Sent(sent[0], True)]
+        tx.check_room()
+        if intake.is_limited:
+            self._store()
+            check_takes_alive(tx, queue, len(bodies[0]))
+        first, count = self._next_id, len(bodies)
+        self._next_id += count
+        self._runs.append(_Run(first, sender, command, queue.id, due_at, expires_at, bodies))
+        intake.bytes += sum(map(len, bodies))
+        if due_at is None:
+            intake.ready += count
+        else:
+            intake.delayed += count
+            tx.falls_due(queue.name, due_at)
+        if intake.is_limited:
+            # At once: what dies of another queue, to make room there, may want to go here.
+            intake.count(tx)
+        tx.to_clean_up(expires_at)
+        if command.key is None:
+            return range(first, first + count)
+        self._keys.remember(queue.id, command.key, command.key_ttl_ms, first, 1)
+        return [Sent(first, False)]
+
+    def finish(self) -> None:
+        """Store and count what was taken."""
+        self._store()
+        self._keys.store()
+        for intake in self._intakes.values():
+            intake.count(self._tx)
+
+    def _store(self) -> None:
+        """Store what was taken: long runs each in statements of their own, the others together."""
+        tx, runs = self._tx, self._runs
+        messages: list[Any] = []
+        deliveries: list[Any] = []
+        for first, sender, command, queue_id, due_at, expires_at, bodies in runs:
+            headers = _headers_text(command.headers) if command.headers else None
+            common = (sender, tx.now, command.content_type, headers)
+            rank = names.MAX_PRIORITY - command.priority
+            times = (None if due_at else tx.now, due_at, expires_at)
+            if len(runs) == 1 or len(bodies) >= LONG_RUN:
+                tx.run_bulk(sql.INSERT_MESSAGES_ALIKE, bodies, first, *common)
+                sizes = list(map(len, bodies))
+                tx.run_bulk(sql.INSERT_DELIVERIES_ALIKE, sizes, first, queue_id, rank, *times)
+                continue
+            for message_id, body in enumerate(bodies, first):
+                messages += (message_id, *common, body)
+                deliveries += (message_id, queue_id, message_id, rank, len(body), 0, 0, *times)
+        tx.run_bulk(sql.INSERT_MESSAGES, messages)
+        tx.run_bulk(sql.INSERT_DELIVERIES, deliveries)
+        runs.clear()
+
+
 @handles_batch(QueueSend)
 def send(tx: Transaction, requests: list[Request]) -> list[Any]:
     """Store messages, each with one delivery of the same id.
@@ -117,80 +243,17 @@ def send(tx: Transaction, requests: list[Request]) -> list[Any]:
     drops its oldest has each of its messages stored before the next.
     """
     outcomes: list[Any] = []
-    # The parameters of one row after the other.
-    messages: list[Any] = []
-    deliveries: list[Any] = []
-    intakes: dict[str, _Intake] = {}
-    keys = _Keys(tx, _keys_of(tx, requests))
-    now = tx.now
-    next_id = tx.allocate(len(requests))
-    max_size = tx.limits.max_message_bytes
-    for principal, command in requests:
-        (
-            name, body, priority, delay_ms, key, key_ttl_ms, content_type, headers, at_ms, ttl_ms,
-        ) = command  # fmt: skip
-        size = len(body)
-        due_at = expires_at = None
-        try:
-            intake = intakes.get(name)
-            if intake is None:
-                intake = intakes[name] = _Intake(existing_queue(tx, name))
-            queue = intake.queue
-            if size > max_size:
-                names.check_body_size(size, max_size)
-            sent = None if key is None else keys.sent_before(queue.id, key)
-            if delay_ms or at_ms is not None or ttl_ms is not None or queue.ttl:
-                due_at, expires_at = _times(command, queue.ttl, now)
-            if sent is None:
-                tx.check_room()
-                if intake.is_limited:
-                    _store(tx, messages, deliveries)
-                    check_takes_alive(tx, queue, size)
-        except BrokerError as refusal:
-            outcomes.append(refusal)
-            continue
-        if sent is not None:
-            outcomes.append(Sent(sent[0], True))
-            continue
-        message_id = next_id
-        next_id += 1
-        messages += (
-            message_id, principal.name, now, content_type,
-            _headers_text(headers) if headers else None, body,
-        )  # fmt: skip
-        deliveries += (
-            message_id, queue.id, message_id, names.MAX_PRIORITY - priority, size,
-            0, 0, None if due_at else now, due_at, expires_at,
-        )  # fmt: skip
-        intake.bytes += size
-        if due_at is None:
-            intake.ready += 1
-        else:
-            intake.delayed += 1
-            tx.falls_due(name, due_at)
-        if intake.is_limited:
-            # At once: what dies of another queue, to make room there, may want to go here.
-            intake.count(tx)
-        if expires_at is not None:
-            tx.to_clean_up(expires_at)
-        if key is None:
-            outcomes.append(message_id)
-        else:
-            keys.remember(queue.id, key, key_ttl_ms, message_id, 1)
-            outcomes.append(Sent(message_id, False))
-    _store(tx, messages, deliveries)
-    keys.store()
-    for intake in intakes.values():
-        intake.count(tx)
+    sends = _Sends(tx, requests)
+    for (sender, *_), group in groupby(requests, key=_all_but_body):
+        commands = [command for _, command in group]
+        outcomes += sends.take(sender, commands[0], [command.body for command in commands])
+    sends.finish()
     return outcomes
 
 
-def _store(tx: Transaction, messages: list[Any], deliveries: list[Any]) -> None:
-    """Store messages with their deliveries, and clear the lists."""
-    tx.run_bulk(sql.INSERT_MESSAGES, messages)
-    tx.run_bulk(sql.INSERT_DELIVERIES, deliveries)
-    messages.clear()
-    deliveries.clear()
+def _all_but_body(request: Request) -> tuple[Any, ...]:
+    principal, command = request
+    return principal.name, command[0], command[2:]
 
 
 def _keys_of(tx: Transaction, requests: list[Request]) -> dict[int, list[str]]:
@@ -335,9 +398,7 @@ def _fan_out_within_limits(
     expire(tx)
     tx.flush()
     make_room_in_channel(tx, channel_id, size)
-    now = tx.now
-    lifetimes = (expires_at, expires_at, now, expires_at, now)
-    copies = tx.run(sql.FAN_OUT_WITHIN_LIMITS, (*copy, *lifetimes, channel_id, size))
+    copies = tx.run(sql.FAN_OUT_WITHIN_LIMITS, (*copy, expires_at, tx.now, channel_id))
     tx.run(sql.COUNT_MISSED, (1, channel_id, size))
     arrival = CounterChanges()
     _count_arrival(arrival, size, due_at)

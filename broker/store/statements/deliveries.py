@@ -17,8 +17,19 @@ from sqlalchemy import (
 )
 
 from ...models import Delivery, Message, Queue
+from ...models.base import BigInt
 from .queues import has_room
-from .statement import NULL, ZERO, Bulk, Statement, delete_from, insert_into, one_of, table_of
+from .statement import (
+    NULL,
+    ZERO,
+    Bulk,
+    Statement,
+    delete_from,
+    insert_into,
+    insert_run,
+    one_of,
+    table_of,
+)
 
 _QUEUES = table_of(Queue)
 _MESSAGES = table_of(Message)
@@ -32,6 +43,14 @@ _ARRIVING = (
 # --- arriving ---
 
 INSERT_DELIVERIES = insert_into(_DELIVERIES, *_ARRIVING)
+#: Of messages alike, each with the id of its message.
+INSERT_DELIVERIES_ALIKE = insert_run(
+    _DELIVERIES,
+    "size",
+    shared=["queue_id", "rank", "ready_at", "due_at", "expires_at"],
+    following=["id", "message_id"],
+    zero=["attempts", "generation"],
+)
 #: As they were elsewhere.
 IMPORT_DELIVERIES = insert_into(_DELIVERIES, *_ARRIVING, "failures", "died")
 
@@ -65,18 +84,14 @@ FAN_OUT = Statement(
 def _earlier_expiry() -> Any:
     """Return when a copy expires: by the message's lifetime or the queue's, the shorter."""
     own: Any = bindparam("now") + _QUEUES.c.ttl
-    return case(
-        (_QUEUES.c.ttl == ZERO, bindparam("expires_at")),
-        (bindparam("expiry") < own, bindparam("expiry")),
-        else_=own,
-    )
+    expires_at: Any = bindparam("expires_at", type_=BigInt)
+    return case((_QUEUES.c.ttl == ZERO, expires_at), (expires_at < own, expires_at), else_=own)
 
 
 #: For one where some have: who is full or paused does not get it.
 FAN_OUT_WITHIN_LIMITS = Statement(
     lambda: _fan_out(_earlier_expiry(), has_room()),
-    "before", "message", "rank", "size", "ready_at", "due_at",
-    "expires_at", "expiry", "now", "expiry", "now", "channel", "size",
+    "before", "message", "rank", "size", "ready_at", "due_at", "expires_at", "now", "channel",
 )  # fmt: skip
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from sqlalchemy import bindparam, delete, func, select, update
 
 from ...models import IdempotencyKey, Message, Publication
-from .statement import ZERO, Bulk, Statement, delete_from, insert_into, one_of, table_of
+from .statement import ZERO, Bulk, Statement, delete_from, insert_into, insert_run, one_of, table_of
 
 _MESSAGES = table_of(Message)
 _PUBLICATIONS = table_of(Publication)
@@ -14,6 +14,9 @@ _KEYS = table_of(IdempotencyKey)
 INSERT_MESSAGES = insert_into(
     _MESSAGES, "id", "sender", "sent_at", "content_type", "headers", "body"
 )  # fmt: skip
+INSERT_MESSAGES_ALIKE = insert_run(
+    _MESSAGES, "body", shared=["sender", "sent_at", "content_type", "headers"]
+)
 FIND_MESSAGE = Statement(
     lambda: select(
         _MESSAGES.c.sender,

@@ -37,7 +37,6 @@ ALLOCATE_BEYOND = Statement(
     ),
     "last",
     "sequence",
-    "last",
 )
 
 #: In the order of :class:`~broker.store.transaction.QueueRow`.

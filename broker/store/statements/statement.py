@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Any, Final, cast
@@ -20,7 +21,8 @@ class Statement:
     Args:
         build: returns the Core statement; called at the first use, so that
             importing this module compiles nothing.
-        parameters: the names of its bound parameters in the order of their places.
+        parameters: the names of its bound parameters, each once, in the order in which
+            their values are given; where and how often they stand in it is its own affair.
     """
 
     __slots__ = ("_build", "_sql", "parameters")
@@ -35,11 +37,19 @@ class Statement:
         text = self._sql.get(dialect)
         if text is None:
             compiled = self._build().compile(dialect=_DIALECTS[dialect]())
-            order = tuple(compiled.positiontup or ())
-            if order != self.parameters:
-                raise AssertionError(f"parameters are {order}, not {self.parameters}")
-            text = self._sql[dialect] = str(compiled)
+            named = tuple(compiled.positiontup or ())
+            if sorted(named) != sorted(self.parameters):
+                raise AssertionError(f"parameters are {named}, not {self.parameters}")
+            places = {name: place for place, name in enumerate(self.parameters, 1)}
+            text = self._sql[dialect] = _PLACE.sub(
+                lambda found: f"?{places[named[int(found[1]) - 1]]}", str(compiled)
+            )
         return text
+
+
+#: A parameter as SQLAlchemy numbers it. SQLite calls that a name, which it may not have
+#: where values are given by position; it numbers them with a question mark.
+_PLACE: Final = re.compile(r":(\d+)")
 
 
 #: For how many rows a :class:`Bulk` is compiled; any number is made up of these. Beyond
@@ -59,14 +69,22 @@ class Bulk:
             by :func:`numbered`.
         columns: the parameters of each row, in order.
         shared: those of all rows together, which come first.
+        is_run: whether the first of those is the id of the first row, and the ids of the
+            others follow it, so that each step goes on where the one before has ended.
     """
 
-    __slots__ = ("_statements", "width")
+    __slots__ = ("_statements", "is_run", "width")
 
     def __init__(
-        self, build: Callable[[int], Any], columns: Sequence[str], *, shared: Sequence[str] = ()
+        self,
+        build: Callable[[int], Any],
+        columns: Sequence[str],
+        *,
+        shared: Sequence[str] = (),
+        is_run: bool = False,
     ) -> None:
         self.width = len(columns)
+        self.is_run = is_run
         self._statements = {
             size: Statement(
                 partial(build, size),
@@ -86,7 +104,9 @@ def numbered(column: str, row: int) -> str:
     return f"{column}_{row}"
 
 
-_DIALECTS: dict[str, Callable[[], Dialect]] = {"sqlite": lambda: sqlite.dialect(paramstyle="qmark")}
+_DIALECTS: dict[str, Callable[[], Dialect]] = {
+    "sqlite": lambda: sqlite.dialect(paramstyle="numeric")
+}
 
 
 def table_of(model: type[Base]) -> Table:
@@ -106,6 +126,40 @@ def insert_into(table: Table, *columns: str) -> Bulk:
             [{c: bindparam(numbered(c, row)) for c in columns} for row in range(size)]
         ),
         columns,
+    )
+
+
+def insert_run(
+    table: Table,
+    *each: str,
+    shared: Sequence[str],
+    following: Sequence[str] = ("id",),
+    zero: Sequence[str] = (),
+) -> Bulk:
+    """Return the statement that inserts rows whose ids follow each other, alike but for little.
+
+    A parameter costs more than the column it fills: what the rows share is given once.
+
+    Args:
+        table: where to.
+        each: the columns in which the rows differ.
+        shared: those whose value is the same in all.
+        following: those that hold ``first`` in the first row, and one more in each other.
+        zero: those that are 0.
+    """
+    first: ColumnElement[int] = bindparam("first", type_=BigInt)
+
+    def row(number: int) -> dict[str, Any]:
+        values: dict[str, Any] = dict.fromkeys(following, first + literal_column(f"{number}"))
+        values |= {column: bindparam(column) for column in shared}
+        values |= dict.fromkeys(zero, ZERO)
+        return values | {column: bindparam(numbered(column, number)) for column in each}
+
+    return Bulk(
+        lambda size: insert(table).values([row(number) for number in range(size)]),
+        each,
+        shared=["first", *shared],
+        is_run=True,
     )
 
 
