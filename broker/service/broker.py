@@ -10,6 +10,7 @@ import logging
 import os
 from collections import deque
 from collections.abc import Callable, Iterable, Sequence, Set
+from itertools import groupby
 from typing import Any, Protocol, TypeVar
 
 from .. import _version
@@ -22,7 +23,7 @@ from ..store import schema
 from ..store.database import Database
 from ..store.transaction import Transaction
 from .clock import Clock
-from .consumer import Consumer, delivery_of
+from .consumer import Consumer
 from .due import DueTimers, Target, begin, sweep
 from .waiting import Waiting
 from .writer import Committed, Job, Portion, Writer
@@ -92,8 +93,8 @@ class Broker:
         self._self = _NobodyClient()
         # When the next clean-up is due, and its timer.
         self._clean_up: tuple[int, asyncio.TimerHandle] | None = None
-        #: Who has a delivery, by its id, leased for as long as its connection lives.
-        self.holders: dict[int, Consumer] = {}
+        #: Who has a lease that lives as long as its connection, by its receipt.
+        self.holders: dict[str, Consumer] = {}
         # Of those, who has acks under way.
         self._expecting: dict[Consumer, None] = {}
         # Who awaits a transaction of its own, to be told if there will be none.
@@ -128,9 +129,8 @@ class Broker:
         asking: dict[Consumer, None] = {}
         for _, command in requests:
             if type(command) is MessageAck:
-                for receipt in command.receipts:
-                    consumer = self.holders.get(delivery_of(receipt))
-                    if consumer is not None and consumer.expects(client, receipt):
+                for consumer, receipts in groupby(command.receipts, key=self.holders.get):
+                    if consumer is not None and consumer.expects(client, receipts):
                         asking[consumer] = None
         for consumer in asking:
             consumer.ask()
@@ -154,8 +154,8 @@ class Broker:
     def end_consumer(self, consumer: Consumer, *, counted: bool) -> None:
         """End a consumer whose connection ends: what it has leased goes back at once."""
         self.cancel_consumer(consumer)
-        for delivery_id in consumer.in_flight:
-            self.holders.pop(delivery_id, None)
+        for receipt in consumer.in_flight:
+            self.holders.pop(receipt, None)
         requests = consumer.leftovers(counted=counted)
         if requests and not self._closing:
             self._writer.submit(self._self, requests)
@@ -220,10 +220,10 @@ class Broker:
         # A dictionary for its order; each asks once, for all that it may have again.
         settled: dict[Consumer, None] = {}
         for tx in committed.transactions:
-            for delivery_id in tx.ended:
-                consumer = self.holders.pop(delivery_id, None)
+            for receipt in tx.ended:
+                consumer = self.holders.pop(receipt, None)
                 if consumer is not None:
-                    consumer.settled(delivery_id)
+                    consumer.settled(receipt)
                     settled[consumer] = None
         for consumer in self._expecting:
             consumer.expected.clear()

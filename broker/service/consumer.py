@@ -44,8 +44,8 @@ class Sink(Protocol):
 class Leases(Protocol):
     """What a consumer needs of the broker."""
 
-    #: Who has a delivery, by its id.
-    holders: dict[int, Consumer]
+    #: Who has a lease, by its receipt.
+    holders: dict[str, Consumer]
 
     def submit(self, client: Any, requests: Sequence[Request]) -> None:
         """Execute requests."""
@@ -69,10 +69,10 @@ class Consumer:
         self.closed = False
         self.principal = principal
         self.name = name
-        #: Receipts by the id of their delivery, in the order in which they were leased.
-        self.in_flight: dict[int, str] = {}
+        #: Receipts in the order in which they were leased: a dictionary for its order.
+        self.in_flight: dict[str, None] = {}
         #: Of those, what an ack under way will end. A guess: it may be refused.
-        self.expected: set[int] = set()
+        self.expected: set[str] = set()
         self._broker = broker
         self._sink = sink
         self._prefetch = prefetch
@@ -83,28 +83,22 @@ class Consumer:
         """Whether its pull may wait."""
         return not self.closed and self._sink.may_wait
 
-    def took(self, messages: Iterable[Message]) -> None:
+    def took(self, messages: Sequence[Message]) -> None:
         """Take note of messages that were leased for it."""
-        in_flight, holders = self.in_flight, self._broker.holders
-        for message in messages:
-            receipt = message.receipt
-            if receipt is not None:
-                delivery_id = delivery_of(receipt)
-                in_flight[delivery_id] = receipt
-                holders[delivery_id] = self
+        receipts = [message.receipt for message in messages if message.receipt is not None]
+        self.in_flight.update(dict.fromkeys(receipts))
+        self._broker.holders.update(dict.fromkeys(receipts, self))
 
-    def expects(self, client: object, receipt: str) -> bool:
-        """Take note that a client is about to acknowledge a lease; False if it is not its own."""
-        delivery_id = delivery_of(receipt)
-        if client is not self._sink or self.in_flight.get(delivery_id) != receipt:
+    def expects(self, client: object, receipts: Iterable[str]) -> bool:
+        """Take note that a client is about to end leases; False if it is not its own."""
+        if client is not self._sink:
             return False
-        self.expected.add(delivery_id)
+        self.expected.update(receipts)
         return True
 
-    def settled(self, delivery_id: int) -> None:
+    def settled(self, receipt: str) -> None:
         """Take note that a lease of it has ended; ``ask`` when all that have are noted."""
-        self.in_flight.pop(delivery_id, None)
-        self.expected.discard(delivery_id)
+        self.in_flight.pop(receipt, None)
 
     def ask(self) -> None:
         """Pull as much as there is credit for; a pull that waits for its batch then wants more."""
@@ -138,7 +132,7 @@ class Consumer:
             counted: whether the oldest counts as an attempt: not where the server is
                 what ends.
         """
-        receipts = list(self.in_flight.values())
+        receipts = list(self.in_flight)
         self.in_flight.clear()
         first, rest = (receipts[:1], receipts[1:]) if counted else ([], receipts)
         commands = []
@@ -147,9 +141,3 @@ class Consumer:
         if rest:
             commands.append(MessageNack(tuple(rest), uncounted=True))
         return [Request(self.principal, command) for command in commands]
-
-
-def delivery_of(receipt: str) -> int:
-    """Return the id of the delivery that a receipt names; 0 if it is none."""
-    delivery = receipt.partition(".")[0]
-    return int(delivery) if delivery.isdigit() else 0

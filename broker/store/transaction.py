@@ -16,7 +16,7 @@ from ..names import MIN_FREE_BYTES
 from . import statements as sql
 from .dialect import free_pages
 from .ids import Ids
-from .statements import BULK_SIZES, Bulk, Statement
+from .statements import BULK_SIZES, Bulk, ByIds, Statement
 
 #: Wakes whoever waits for a queue that is gone.
 EVERYONE = 1_000_000_000
@@ -96,7 +96,7 @@ class Transaction:
         clean_up_at: the earliest time at which something it has stored is to be taken
             away again, or None.
         left_to_clean_up: whether it has left deliveries of deleted queues behind.
-        ended: ids of deliveries whose lease it has ended otherwise than by a receipt.
+        ended: receipts of consumers' leases that it has ended.
         changed_users: ids of users whose password changed or who were deleted.
         cuts_file: whether the file is to be cut after the commit, before anybody is told.
     """
@@ -123,7 +123,7 @@ class Transaction:
         self.channels_due: dict[str, int] = {}
         self.clean_up_at: int | None = None
         self.left_to_clean_up = False
-        self.ended: set[int] = set()
+        self.ended: set[str] = set()
         self.changed_users: set[int] = set()
         self.cuts_file = False
         self._dialect = dialect
@@ -192,6 +192,11 @@ class Transaction:
         self, statement: Bulk, rows: Sequence[Any], shared: Sequence[Any]
     ) -> Iterator[tuple[str, Sequence[Any]]]:
         """Yield the statements, and their parameters, that do it for all rows."""
+        if isinstance(statement, ByIds) and len(rows) > 1:
+            first, last = min(rows), max(rows)
+            if last - first == len(rows) - 1:
+                yield statement.span.sql(self._dialect), [*shared, first, last]
+                return
         width = statement.width
         position, left = 0, len(rows) // width
         for size in BULK_SIZES:

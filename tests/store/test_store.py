@@ -51,16 +51,24 @@ def plan_of(store: Store, statement: statements.Statement) -> str:
         return " | ".join(str(row[3]) for row in rows)
 
 
-ALL_STATEMENTS = {
-    name: value
-    for name, value in vars(statements).items()
-    if isinstance(value, statements.Statement) and not name.startswith("_")
-} | {
-    f"{name}_{size}": value.of(size)
-    for name, value in vars(statements).items()
-    if isinstance(value, statements.Bulk)
-    for size in statements.BULK_SIZES
-}
+ALL_STATEMENTS = (
+    {
+        name: value
+        for name, value in vars(statements).items()
+        if isinstance(value, statements.Statement) and not name.startswith("_")
+    }
+    | {
+        f"{name}_{size}": value.of(size)
+        for name, value in vars(statements).items()
+        if isinstance(value, statements.Bulk)
+        for size in statements.BULK_SIZES
+    }
+    | {
+        f"{name}_span": value.span
+        for name, value in vars(statements).items()
+        if isinstance(value, statements.ByIds)
+    }
+)
 
 
 @pytest.mark.parametrize("name", ALL_STATEMENTS)

@@ -17,7 +17,7 @@ from ...models import DeadDelivery, Delivery, Message
 from ...names import MAX_PRIORITY, MAX_PULL_BYTES, MAX_REPEATED
 from .. import statements as sql
 from ..transaction import QueueRow, Transaction
-from .deliveries import CONNECTION_LEASE, make_due_ready
+from .deliveries import CONNECTION_LEASE, make_due_ready, receipt_of
 from .expiry import check_takes_alive, expire, note_next_expiry
 from .registry import handles
 from .removal import remove, remove_dead
@@ -208,6 +208,7 @@ class Copy(NamedTuple):
     expires_at: int | None
     failures: str | None
     died: str | None
+    generation: int
     state: str
 
 
@@ -226,7 +227,7 @@ def existing_copy(tx: Transaction, queue: QueueRow, message_id: int) -> Copy:
     row = tx.one(sql.FIND_DEAD, span)
     if row is None:
         raise NotFound(f"there is no message {message_id} in {queue.name!r}")
-    return Copy._make((*row, None, None, None, None, None, DEAD))
+    return Copy._make((*row, None, None, None, None, None, 0, DEAD))
 
 
 @handles(MessageDelete)
@@ -249,7 +250,7 @@ def release(tx: Transaction, principal: Principal, command: MessageRelease) -> N
     if copy.state == READY:
         return
     if copy.due_at == CONNECTION_LEASE:
-        tx.ended.add(copy.delivery_id)
+        tx.ended.add(receipt_of(copy.delivery_id, copy.generation))
     uncounted = int(copy.state == LEASED)
     tx.run(sql.RELEASE, (uncounted, tx.now, None, copy.failures, copy.delivery_id))
     note_next_expiry(tx)
@@ -293,7 +294,7 @@ def _owned_queue(tx: Transaction, principal: Principal, name: str) -> QueueRow:
 def _leave(tx: Transaction, queue: QueueRow, copy: Copy) -> None:
     """Count a delivery out of its queue."""
     if copy.due_at == CONNECTION_LEASE:
-        tx.ended.add(copy.delivery_id)
+        tx.ended.add(receipt_of(copy.delivery_id, copy.generation))
     counters = tx.counters(queue.id)
     setattr(counters, copy.state, getattr(counters, copy.state) - 1)
     counters.bytes -= copy.size

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from itertools import groupby
 from operator import itemgetter
 from typing import Any, NamedTuple
@@ -39,7 +39,7 @@ NACKED = "nacked"
 
 
 class Lease(NamedTuple):
-    """A live lease, as a receipt names it: a row of :data:`~..statements.FIND_DELIVERIES`."""
+    """A lease, as a receipt names it: a row of :data:`~..statements.FIND_LEASES`."""
 
     delivery_id: int
     queue_id: int
@@ -149,22 +149,23 @@ def _claim(tx: Transaction, queue: QueueRow, claims: list[Claim], outcomes: list
     rows = tx.stream(sql.CLAIM, (queue.id, tx.now, wanted))
     granted: dict[tuple[int, int], list[int]] = {}
     popped: list[tuple[int, int]] = []
-    ahead = rows.fetchone()
+    ahead = next(rows, None)
     for index, principal, max_count, until, _ in claims:
-        messages: list[Message] = []
+        taken: list[tuple[Any, ...]] = []
         budget = names.MAX_PULL_BYTES
-        while ahead is not None and len(messages) < max_count:
-            if messages and ahead[3] > budget:
+        while ahead is not None and len(taken) < max_count:
+            size = ahead[3]
+            if taken and size > budget:
                 break
-            row, ahead = ahead, rows.fetchone()
-            budget -= row[3]
-            messages.append(_message(row, queue.name, until))
-            if until is None:
-                popped.append((row[0], row[1]))
-                counters.bytes -= row[3]
-            else:
-                granted.setdefault((until, principal.id), []).append(row[0])
-        outcomes[index] = tuple(messages)
+            budget -= size
+            taken.append(ahead)
+            ahead = next(rows, None)
+        outcomes[index] = _messages(taken, queue.name, until)
+        if until is None:
+            popped += [(row[0], row[1]) for row in taken]
+            counters.bytes -= sum(row[3] for row in taken)
+        else:
+            granted.setdefault((until, principal.id), []).extend([row[0] for row in taken])
     rows.close()
     for (until, user_id), leased in granted.items():
         tx.run_bulk(sql.LEASE, leased, until, user_id)
@@ -185,25 +186,38 @@ def _touch(tx: Transaction, queue: QueueRow) -> None:
         tx.to_clean_up(until)
 
 
-def _message(row: tuple[Any, ...], queue: str, until: int | None) -> Message:
-    (
+def _messages(
+    rows: Sequence[tuple[Any, ...]], queue: str, until: int | None
+) -> tuple[Message, ...]:
+    """Return claimed rows as messages."""
+    leased_until = None if until == CONNECTION_LEASE else until
+    messages = []
+    for (
         delivery_id, message_id, rank, _, attempts, generation, died,
         sender, sent_at, content_type, headers, body,
-    ) = row  # fmt: skip
-    return Message(
-        message_id,
-        queue,
-        body,
-        content_type,
-        json.loads(headers) if headers else {},
-        sender,
-        sent_at,
-        attempts + 1,
-        names.MAX_PRIORITY - rank,
-        None if until is None else f"{delivery_id}.{generation + 1}",
-        None if until == CONNECTION_LEASE else until,
-        json.loads(died) if died else None,
-    )
+    ) in rows:  # fmt: skip
+        fields = (
+            message_id,
+            queue,
+            body,
+            content_type,
+            json.loads(headers) if headers else {},
+            sender,
+            sent_at,
+            attempts + 1,
+            names.MAX_PRIORITY - rank,
+            None if until is None else receipt_of(delivery_id, generation + 1),
+            leased_until,
+            json.loads(died) if died else None,
+        )
+        # As the class itself would, but for its detour through Python.
+        messages.append(tuple.__new__(Message, fields))
+    return tuple(messages)
+
+
+def receipt_of(delivery_id: int, generation: int) -> str:
+    """Return the receipt of a lease."""
+    return f"{delivery_id}.{generation}"
 
 
 def make_due_ready(tx: Transaction, queue: QueueRow) -> None:
@@ -305,16 +319,13 @@ def ack(tx: Transaction, requests: list[Request]) -> list[Any]:
 
 
 def _ack(tx: Transaction, requests: list[Request]) -> list[Any]:
-    done: list[tuple[int, int]] = []
-
-    def settle(lease: Lease, queue: QueueRow, command: MessageAck) -> None:
-        done.append((lease.delivery_id, lease.message_id))
-        counters = tx.counters(queue.id)
-        counters.leased -= 1
-        counters.bytes -= lease.size
-
-    outcomes = _for_each_receipt(tx, requests, settle)
-    remove(tx, done)
+    outcomes, ended = _end(tx, requests)
+    for queue_id, group in groupby(ended, key=lambda end: end.lease.queue_id):
+        sizes = [end.lease.size for end in group]
+        counters = tx.counters(queue_id)
+        counters.leased -= len(sizes)
+        counters.bytes -= sum(sizes)
+    remove(tx, [(end.lease.delivery_id, end.lease.message_id) for end in ended])
     return outcomes
 
 
@@ -330,10 +341,10 @@ def _ack_and_send(tx: Transaction, principal: Principal, command: MessageAck) ->
 @handles_batch(MessageNack)
 def nack(tx: Transaction, requests: list[Request]) -> list[Any]:
     """End leases: ready again at once, later, or never."""
+    outcomes, leases = _end(tx, requests)
     released: list[tuple[Any, ...]] = []
     ended: list[tuple[QueueRow, Ending]] = []
-
-    def settle(lease: Lease, queue: QueueRow, command: MessageNack) -> None:
+    for lease, queue, command in leases:
         failures = lease.failures
         delay_ms = command.delay_ms or 0
         tx.counters(queue.id).leased -= 1
@@ -344,7 +355,7 @@ def nack(tx: Transaction, requests: list[Request]) -> list[Any]:
                 text = reason if command.dead else _exhausted(lease.attempts, reason)
                 ending = Ending(lease.delivery_id, lease.message_id, lease.size, failures, text)
                 ended.append((queue, ending))
-                return
+                continue
             if command.delay_ms is None:
                 delay_ms = backoff_ms(queue.backoff, lease.attempts)
         until = tx.now + delay_ms if delay_ms else None
@@ -355,8 +366,6 @@ def nack(tx: Transaction, requests: list[Request]) -> list[Any]:
         else:
             tx.counters(queue.id).delayed += 1
             tx.falls_due(queue.name, until)
-
-    outcomes = _for_each_receipt(tx, requests, settle)
     if released:
         tx.run_many(sql.RELEASE, released)
         note_next_expiry(tx)
@@ -384,12 +393,24 @@ def extend(tx: Transaction, requests: list[Request]) -> list[Any]:
     return outcomes
 
 
-def _for_each_receipt(
-    tx: Transaction, requests: list[Request], settle: Callable[[Lease, QueueRow, Any], None]
-) -> list[Any]:
-    """Settle the lease of every receipt; the outcome of each is None or its refusal."""
+class _End(NamedTuple):
+    """A lease that a receipt has ended, its queue, and the command that wanted it."""
+
+    lease: Lease
+    queue: QueueRow
+    command: Any
+
+
+def _end(tx: Transaction, requests: list[Request]) -> tuple[list[Any], list[_End]]:
+    """End the lease of every receipt.
+
+    Returns:
+        For each request a tuple with None, or the refusal, for each of its receipts; and
+        the leases that have ended.
+    """
     leases = _Leases(tx, [receipt for _, command in requests for receipt in command.receipts])
     outcomes: list[Any] = []
+    ended: list[_End] = []
     for principal, command in requests:
         answers: list[BrokerError | None] = []
         for receipt in command.receipts:
@@ -397,23 +418,23 @@ def _for_each_receipt(
                 lease, queue = leases.end(principal, receipt)
             except BrokerError as refusal:
                 answers.append(refusal)
-                continue
-            settle(lease, queue, command)
-            answers.append(None)
+            else:
+                ended.append(tuple.__new__(_End, (lease, queue, command)))
+                answers.append(None)
         outcomes.append(tuple(answers))
-    return outcomes
+    return outcomes, ended
 
 
 class _Leases:
-    """The live leases that the receipts of a batch name, looked up together."""
+    """The leases that the receipts of a batch name, looked up together."""
 
     def __init__(self, tx: Transaction, receipts: Sequence[str]) -> None:
         self._tx = tx
-        # Delivery and generation; None is no receipt at all.
-        self._named = {receipt: _read_receipt(receipt) for receipt in receipts}
-        deliveries = {named[0] for named in self._named.values() if named is not None}
-        rows = tx.all_bulk(sql.FIND_DELIVERIES, [*deliveries])
-        self._rows = {row[0]: Lease._make(row) for row in rows}
+        deliveries = {_delivery_of(receipt) for receipt in receipts}
+        found = tx.all_bulk(sql.FIND_LEASES, [*deliveries])
+        self._by_receipt: dict[str, Lease] = {
+            receipt_of(row[0], row[4]): tuple.__new__(Lease, row) for row in found
+        }
         # Queues by their id, for those who may pull from them.
         self._allowed: dict[tuple[int, int], QueueRow] = {}
 
@@ -425,13 +446,9 @@ class _Leases:
             Stale: the lease has ended: by ack, nack, time, or another's pull.
             Denied: the caller may not pull from that queue.
         """
-        named = self._named[receipt]
-        if named is None:
-            raise names.not_a_receipt(receipt)
-        delivery_id, generation = named
-        lease = self._rows.get(delivery_id)
-        if lease is None or lease.leased_by is None or lease.generation != generation:
-            raise _stale(receipt)
+        lease = self._by_receipt.get(receipt)
+        if lease is None:
+            raise _stale(receipt) if _delivery_of(receipt) else names.not_a_receipt(receipt)
         due_at, tx = lease.due_at, self._tx
         if due_at <= tx.now or (due_at == CONNECTION_LEASE and not tx.has_consumers):
             raise _stale(receipt)
@@ -446,19 +463,18 @@ class _Leases:
 
     def end(self, principal: Principal, receipt: str) -> tuple[Lease, QueueRow]:
         """Return what :meth:`find` does, and end the lease: its receipt is stale from now on."""
-        lease, queue = self.find(principal, receipt)
-        del self._rows[lease.delivery_id]
-        if lease.due_at == CONNECTION_LEASE:
-            self._tx.ended.add(lease.delivery_id)
-        return lease, queue
+        found = self.find(principal, receipt)
+        if self._by_receipt.pop(receipt).due_at == CONNECTION_LEASE:
+            self._tx.ended.add(receipt)
+        return found
 
 
-def _read_receipt(receipt: str) -> tuple[int, int] | None:
-    """Return the delivery and the generation that a receipt names."""
-    delivery, dot, generation = receipt.partition(".")
-    if not dot or not delivery.isdigit() or not generation.isdigit():
-        return None
-    return min(int(delivery), names.MAX_INTEGER), int(generation)
+def _delivery_of(receipt: str) -> int:
+    """Return the id of the delivery that a receipt names; 0, which none has, if it is none."""
+    delivery, _, generation = receipt.partition(".")
+    if not delivery.isdecimal() or not generation.isdecimal():
+        return 0
+    return min(int(delivery), names.MAX_INTEGER)
 
 
 def _stale(receipt: str) -> Stale:

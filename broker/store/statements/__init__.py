@@ -9,6 +9,6 @@ from .dead import *  # noqa: F403
 from .deliveries import *  # noqa: F403
 from .messages import *  # noqa: F403
 from .queues import *  # noqa: F403
-from .statement import BULK_SIZES, Bulk, Statement
+from .statement import BULK_SIZES, Bulk, ByIds, Statement
 
-__all__ = ["BULK_SIZES", "Bulk", "Statement"]
+__all__ = ["BULK_SIZES", "Bulk", "ByIds", "Statement"]

@@ -57,7 +57,7 @@ REVIVE = Statement(
     "ready_at",
     "delivery",
 )  # fmt: skip
-DELETE_DEAD = delete_from(_DEAD, "id")
+DELETE_DEAD = delete_from(_DEAD.c.id)
 
 
 def _dead_of_a_queue() -> Any:

@@ -22,12 +22,11 @@ from .queues import has_room
 from .statement import (
     NULL,
     ZERO,
-    Bulk,
+    ByIds,
     Statement,
     delete_from,
     insert_into,
     insert_run,
-    one_of,
     table_of,
 )
 
@@ -138,8 +137,8 @@ HEAD_EXPIRY = Statement(
     ),
     "queue",
 )
-LEASE = Bulk(
-    lambda size: (
+LEASE = ByIds(
+    lambda chosen: (
         update(_DELIVERIES)
         .values(
             due_at=bindparam("until"),
@@ -147,13 +146,13 @@ LEASE = Bulk(
             attempts=_DELIVERIES.c.attempts + literal_column("1"),
             generation=_DELIVERIES.c.generation + literal_column("1"),
         )
-        .where(one_of(_DELIVERIES.c.id, size))
+        .where(chosen)
     ),
-    ["id"],
+    _DELIVERIES.c.id,
     shared=["until", "user"],
 )
-FIND_DELIVERIES = Bulk(
-    lambda size: select(
+FIND_LEASES = ByIds(
+    lambda chosen: select(
         _DELIVERIES.c.id,
         _DELIVERIES.c.queue_id,
         _DELIVERIES.c.message_id,
@@ -163,8 +162,8 @@ FIND_DELIVERIES = Bulk(
         _DELIVERIES.c.leased_by,
         _DELIVERIES.c.attempts,
         _DELIVERIES.c.failures,
-    ).where(one_of(_DELIVERIES.c.id, size)),
-    ["id"],
+    ).where(chosen, _DELIVERIES.c.leased_by.is_not(None)),
+    _DELIVERIES.c.id,
 )
 #: Ends a lease or a delay: ready (``until`` NULL) or delayed; ``uncounted`` is taken off
 #: the attempts.
@@ -318,7 +317,7 @@ MOVE = Statement(
     "provenance",
     "delivery",
 )
-DELETE_DELIVERIES = delete_from(_DELIVERIES, "id")
+DELETE_DELIVERIES = delete_from(_DELIVERIES.c.id)
 
 
 def _slice(*conditions: Any) -> Any:
@@ -381,6 +380,7 @@ FIND_COPY = Statement(
         _DELIVERIES.c.expires_at,
         _DELIVERIES.c.failures,
         _DELIVERIES.c.died,
+        _DELIVERIES.c.generation,
     ).where(
         _DELIVERIES.c.id.between(bindparam("first"), bindparam("last")),
         _DELIVERIES.c.queue_id == bindparam("queue"),

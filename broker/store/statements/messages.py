@@ -27,7 +27,7 @@ FIND_MESSAGE = Statement(
     ).where(_MESSAGES.c.id == bindparam("message")),
     "message",
 )
-DELETE_MESSAGES = delete_from(_MESSAGES, "id")
+DELETE_MESSAGES = delete_from(_MESSAGES.c.id)
 
 INSERT_PUBLICATIONS = insert_into(_PUBLICATIONS, "message_id", "copies", "remaining")
 FIND_PUBLICATION = Statement(

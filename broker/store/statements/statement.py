@@ -99,6 +99,32 @@ class Bulk:
         return self._statements[size]
 
 
+class ByIds(Bulk):
+    """A :class:`Bulk` whose rows are ids, each given once.
+
+    Those that follow each other, as what was sent together does, are a span of the key:
+    one statement walks it, without a search for each.
+
+    Args:
+        build: returns the Core statement, given the condition that a row is one of them.
+        column: the ids'.
+        shared: the parameters of all rows together, which come first.
+    """
+
+    __slots__ = ("span",)
+
+    def __init__(
+        self, build: Callable[[ColumnElement[bool]], Any], column: Any, shared: Sequence[str] = ()
+    ) -> None:
+        super().__init__(lambda size: build(one_of(column, size)), ["id"], shared=shared)
+        self.span = Statement(
+            lambda: build(column.between(bindparam("first"), bindparam("last"))),
+            *shared,
+            "first",
+            "last",
+        )
+
+
 def numbered(column: str, row: int) -> str:
     """Return the name of a parameter of one row of a :class:`Bulk`."""
     return f"{column}_{row}"
@@ -169,6 +195,6 @@ def one_of(column: Any, size: int) -> ColumnElement[bool]:
     return found
 
 
-def delete_from(table: Table, column: str) -> Bulk:
-    """Return the statement that deletes the rows with the given values of ``column``."""
-    return Bulk(lambda size: delete(table).where(one_of(table.c[column], size)), ["id"])
+def delete_from(column: Any) -> ByIds:
+    """Return the statement that deletes the rows with the given ids in ``column``."""
+    return ByIds(lambda chosen: delete(column.table).where(chosen), column)
