@@ -21,12 +21,14 @@ from collections import deque
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, Final, cast
 
+from ..commands.channel import ChannelPull
 from ..commands.db import DbCompact
 from ..commands.dead import DeadDrop, DeadList, DeadRetry
 from ..commands.delivery import Message
 from ..commands.grammar import Syntax
-from ..commands.queue import QueueCancel, QueueConsume, QueuePurge
+from ..commands.queue import QueueCancel, QueueConsume, QueuePull, QueuePurge
 from ..commands.request import Principal, Request
+from ..commands.user import UserCreate, UserPassword
 from ..errors import BrokerError, Conflict, Denied, Invalid, NoAuth, NotFound, Protocol, TooBig
 from ..protocols.resp.encoder import OK, Push, encode, encode_pushes
 from ..protocols.resp.requests import BEFORE_LOGIN, RequestParser, after_login
@@ -58,6 +60,8 @@ MAX_CONSUMERS: Final = 100
 #: What holds what follows until it is answered: it may be executed in several
 #: transactions, or makes a consumer.
 _HOLDING: Final = frozenset([QueuePurge, DeadList, DeadRetry, DeadDrop, DbCompact, QueueConsume])
+#: What is not simply handed on: that, what may wait, and what is to be hashed before.
+_SPECIAL: Final = _HOLDING | {QueuePull, ChannelPull, QueueCancel, UserCreate, UserPassword}
 #: What a session asks for that is no command of the broker.
 _ANSWERED_HERE: Final = (Reply, Login, Goodbye)
 #: Who has not logged in after so many seconds is disconnected.
@@ -97,6 +101,7 @@ class ClientConnection(asyncio.Protocol):
         self._input_over = False
         self._may_hold_commands = False
         self._write_paused = False
+        self._is_congested = False
         self._read_paused = False
         self._scheduled = False
         self._task: asyncio.Task[None] | None = None
@@ -167,12 +172,13 @@ class ClientConnection(asyncio.Protocol):
 
     def pause_writing(self) -> None:
         """The client does not read: it is not read from either."""
-        self._write_paused = True
+        self._write_paused = self._is_congested = True
         self._pause_reading()
 
     def resume_writing(self) -> None:
         """It reads again."""
         self._write_paused = False
+        self._notice_congestion()
         self._go_on()
         for consumer in self._consumers.values():
             consumer.ask()
@@ -184,33 +190,33 @@ class ClientConnection(asyncio.Protocol):
         self._scheduled = False
         requests: list[Request] = []
         parsed = 0
-        while not (self._held or self._ending or self._is_congested()):
+        parser, session = self._parser, self._session
+        while not (self._held or self._ending or self._is_congested):
             if parsed >= MAX_PARSED:
                 self._schedule()
                 break
             try:
-                words = self._parser.next()
+                words = parser.next()
                 if words is None:
                     self._may_hold_commands = False
                     break
                 parsed += 1
-                action = self._session.interpret(words)
+                action = session.interpret(words)
             except BrokerError as refusal:
-                self._session.discard()
+                session.discard()
                 self._owe(refusal)
-                if self._parser.broken:
+                if parser.broken:
                     self._end_broken(refusal)
                 continue
             if isinstance(action, _ANSWERED_HERE):
                 self._act(action, requests)
             else:
-                syntax, command = action
-                self._execute(syntax, command, requests)
+                self._execute(*action, requests)
         if requests:
             self._server.broker.submit(self, requests)
         if self._owed and self._owed[0][0] is None:
             self._write_known()
-        if self._is_congested() or (self._held and self._parser.buffered > MAX_HELD_BYTES):
+        if self._is_congested or (self._held and parser.buffered > MAX_HELD_BYTES):
             self._pause_reading()
         self._close_when_done()
 
@@ -226,34 +232,43 @@ class ClientConnection(asyncio.Protocol):
             self._ending = isinstance(action, Goodbye)
 
     def _execute(self, syntax: Syntax, command: Any, requests: list[Request]) -> None:
-        principal = self._session.principal
+        session = self._session
+        principal = session.principal
         if principal is None:
             raise AssertionError("the session lets nobody execute before a login")
         kind = type(command)
-        if kind is QueueCancel:
-            self._owe(self._cancel(command.queue))
+        if kind in _SPECIAL and self._is_answered_here(kind, command):
             return
-        if kind is QueueConsume:
-            refusal = self._refusal_to_consume(command)
-            if refusal is not None:
-                self._owe(refusal)
-                return
         size = weight(command, self._server.max_message_bytes)
-        self._owed.append((syntax, command, self._session.protocol, size))
+        self._owed.append((syntax, command, session.protocol, size))
         self._outstanding += 1
         self._outstanding_bytes += size
-        if kind in _HOLDING or (syntax.result == "pulled" and command.wait_ms > 0):
-            self._held = True
-        elif wants_hashing(command):
-            if requests:
-                self._server.broker.submit(self, requests[:])
-                requests.clear()
-            self._hold(self._execute_hashed(principal, command))
-            return
+        if self._outstanding >= MAX_OUTSTANDING or self._outstanding_bytes >= MAX_OUTSTANDING_BYTES:
+            self._is_congested = True
+        if kind in _SPECIAL:
+            if kind in _HOLDING or (syntax.result == "pulled" and command.wait_ms > 0):
+                self._held = True
+            elif wants_hashing(command):
+                if requests:
+                    self._server.broker.submit(self, requests[:])
+                    requests.clear()
+                self._hold(self._execute_hashed(principal, command))
+                return
         requests.append(Request(principal, command))
 
-    def _is_congested(self) -> bool:
-        return (
+    def _is_answered_here(self, kind: type, command: Any) -> bool:
+        """Owe the answer to what concerns consumers, if it needs nobody else."""
+        if kind is QueueCancel:
+            self._owe(self._cancel(command.queue))
+            return True
+        refusal = self._refusal_to_consume(command) if kind is QueueConsume else None
+        if refusal is not None:
+            self._owe(refusal)
+        return refusal is not None
+
+    def _notice_congestion(self) -> None:
+        """Take note of whether too much is outstanding, or the client does not read."""
+        self._is_congested = (
             self._outstanding >= MAX_OUTSTANDING
             or self._outstanding_bytes >= MAX_OUTSTANDING_BYTES
             or self._write_paused
@@ -277,7 +292,7 @@ class ClientConnection(asyncio.Protocol):
 
     def _go_on(self) -> None:
         """Read and parse again, after what had stopped it is over."""
-        if self.closed or self._held or self._is_congested():
+        if self.closed or self._held or self._is_congested:
             return
         if self._read_paused and not (self._input_over or self._transport.is_closing()):
             self._read_paused = False
@@ -381,6 +396,8 @@ class ClientConnection(asyncio.Protocol):
             _, value, protocol, _ = owed.popleft()
             pieces.append(encode(value, protocol))
         self._transport.write(b"".join(pieces))
+        if self._is_congested:
+            self._notice_congestion()
         self._go_on()
         self._close_when_done()
 

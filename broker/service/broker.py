@@ -258,9 +258,8 @@ class Broker:
                 self._waiting.forget(client)
             elif self._waiting.park(client, requests[-1]):
                 requests, outcomes = requests[:-1], outcomes[:-1]
-        for index, outcome in enumerate(outcomes):
-            if type(outcome) is Totals:
-                outcomes[index] = self._status(outcome)
+        if Totals in map(type, outcomes):
+            outcomes = [self._status(o) if type(o) is Totals else o for o in outcomes]
         if requests:
             client.answer(requests, outcomes)
 

@@ -51,7 +51,7 @@ def plan(sources: Sequence[Sequence[Request]]) -> list[Run]:
     runs: list[tuple[int, int, Run]] = []
     for source, requests in enumerate(sources):
         this_round, last, start = 0, -1, 0
-        for kind, group in groupby([type(request.command) for request in requests]):
+        for kind, group in groupby([type(command) for _, command in requests]):
             place = places.get(kind)
             if place is None:
                 place = places[kind] = len(places) - len(_ORDER)

@@ -220,14 +220,15 @@ class Writer:
         if not portions:
             return None
         runs = plan([portion.requests for portion in portions])
-        requests = [r for run in runs for r in portions[run.source].requests[run.start : run.end]]
+        requests: list[Request] = []
+        for source, start, end in runs:
+            requests += portions[source].requests[start:end]
         batch: Batch = run_batch(self._database, requests, self._clock.now_ms())
         position = 0
         for source, start, end in runs:
-            length = end - start
-            outcomes = batch.outcomes[position : position + length]
-            portions[source].outcomes[start:end] = outcomes
-            position += length
+            until = position + end - start
+            portions[source].outcomes[start:end] = batch.outcomes[position:until]
+            position = until
         self.commands += len(requests)
         self.commits += max(1, len(batch.transactions))
         self.largest_batch = max(self.largest_batch, len(requests))
@@ -275,7 +276,7 @@ def take_some(queue: deque[Request], max_message_bytes: int) -> tuple[list[Reque
     taken: list[Request] = []
     size = 0
     while queue and len(taken) < MAX_COMMANDS_A_SOURCE:
-        more = weight(queue[0].command, max_message_bytes)
+        more = weight(queue[0][1], max_message_bytes)
         if taken and size + more > MAX_BYTES_A_SOURCE:
             break
         size += more

@@ -105,6 +105,20 @@ class RequestParser:
 
     def feed(self, data: bytes | memoryview) -> None:
         """Take bytes that have been received."""
+        if (
+            len(data) <= _CHUNK
+            and self._position == len(self._data)
+            and self._missing is None
+            and not (self._whole or self.broken)
+        ):
+            # Nothing is left of before: what comes whole is not even kept.
+            self._data.clear()
+            self._position = self._searched = self._unsplittable = 0
+            taken = self._split(bytes(data))
+            if taken < len(data):
+                self._data += data[taken:]
+                self._unsplittable = len(self._data)
+            return
         if self._position:
             del self._data[: self._position]
             self._searched -= self._position
@@ -124,10 +138,13 @@ class RequestParser:
             return self._whole.popleft()
         if self.broken:
             raise self._refusal or Protocol("the connection is broken")
-        if self._missing is None and self._position >= self._unsplittable:
-            self._read_whole()
-            if self._whole:
-                return self._whole.popleft()
+        if self._missing is None:
+            if self._position == len(self._data):
+                return None
+            if self._position >= self._unsplittable:
+                self._read_whole()
+                if self._whole:
+                    return self._whole.popleft()
         while True:
             if self._missing is None:
                 words = self._begin()
@@ -144,18 +161,28 @@ class RequestParser:
             return words
 
     def _read_whole(self) -> None:
+        """Take the commands at the front that can be split at once."""
+        start = self._position
+        with memoryview(self._data) as view:
+            chunk = bytes(view[start : start + _CHUNK])
+        taken = self._split(chunk)
+        if taken < len(chunk):
+            self._unsplittable = start + len(chunk)
+        self._position = self._searched = start + taken
+
+    def _split(self, chunk: bytes) -> int:
         """Take the commands at the front that are whole and as clients write them.
 
         Splitting at the ends of lines is right where each piece has the length that
         stands before it; where a body has such an end in itself it is not, and the bytes
         up to there are left to be read word by word, as is all that is out of the ordinary.
+
+        Returns:
+            How many bytes they are.
         """
-        start = self._position
-        if start == len(self._data) or self.limits.max_bulk < _CHUNK:
-            # Nothing there; or not logged in, when no size may be taken for granted.
-            return
-        with memoryview(self._data) as view:
-            chunk = bytes(view[start : start + _CHUNK])
+        if self.limits.max_bulk < _CHUNK:
+            # Not logged in: no size may be taken for granted.
+            return 0
         pieces = chunk.split(b"\r\n")
         last = len(pieces) - 1
         begin = 0
@@ -171,13 +198,15 @@ class RequestParser:
                 break
             self._whole.append(words)
             begin = end
-        taken = sum(map(len, pieces[:begin])) + 2 * begin
-        if begin:
-            self._is_first_line = False
-            self._whole_size = taken
-        if taken < len(chunk):
-            self._unsplittable = start + len(chunk)
-        self._position = self._searched = start + taken
+        if not begin:
+            return 0
+        self._is_first_line = False
+        self._whole_size = (
+            len(chunk)
+            if begin == last and not pieces[last]
+            else (sum(map(len, pieces[:begin])) + 2 * begin)
+        )
+        return self._whole_size
 
     def _begin(self) -> list[bytes] | None:
         """Read the header of an array, or a whole inline command.
