@@ -51,15 +51,23 @@ def plan(sources: Sequence[Sequence[Request]]) -> list[Run]:
     runs: list[tuple[int, int, Run]] = []
     for source, requests in enumerate(sources):
         this_round, last, start = 0, -1, 0
-        for kind, group in groupby([type(command) for _, command in requests]):
+        for kind, length in _groups([type(command) for _, command in requests]):
             place = places.get(kind)
             if place is None:
                 place = places[kind] = len(places) - len(_ORDER)
             if place < last:
                 this_round += 1
             last = place
-            end = start + len([*group])
+            end = start + length
             runs.append((this_round, place, Run(source, start, end)))
             start = end
     runs.sort()
     return [run for _, _, run in runs]
+
+
+def _groups(kinds: list[type]) -> list[tuple[type, int]]:
+    """Return each kind with how many of it stand side by side."""
+    if len({*kinds}) == 1:
+        # As it mostly is: one command, or many of one kind.
+        return [(kinds[0], len(kinds))]
+    return [(kind, len([*group])) for kind, group in groupby(kinds)]

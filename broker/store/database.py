@@ -13,6 +13,7 @@ from . import schema
 from .checkpoints import Checkpoints
 from .dialect import SQLiteDialect, StoreFailure, begin, commit, cut_file, translated
 from .ids import BLOCK, Ids
+from .statements import BULKS_OF_A_SERVER
 from .transaction import Limits, Transaction
 
 
@@ -137,10 +138,13 @@ class Database:
     def keep(self) -> None:
         """Be the database of one owner until it is closed; from now on.
 
-        Checkpoints are left to :meth:`checkpoint_if_due`, and ids are reserved in blocks.
+        Checkpoints are left to :meth:`checkpoint_if_due`, ids are reserved in blocks, and
+        the statements of large batches are made before the first of them comes.
         """
         if self._connection is None:
             raise AssertionError("the database is not open")
+        for bulk in BULKS_OF_A_SERVER:
+            bulk.compile(self._dialect.name)
         with self.errors():
             self._checkpoints = Checkpoints(self._connection, self.path)
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections import Counter
+from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any, NamedTuple
@@ -117,8 +117,8 @@ class Transaction:
         self.limits = limits
         self.ids = ids
         self.has_consumers = has_consumers
-        self.woken_queues: Counter[str] = Counter()
-        self.woken_channels: Counter[str] = Counter()
+        self.woken_queues: defaultdict[str, int] = defaultdict(int)
+        self.woken_channels: defaultdict[str, int] = defaultdict(int)
         self.due: dict[str, int] = {}
         self.channels_due: dict[str, int] = {}
         self.clean_up_at: int | None = None

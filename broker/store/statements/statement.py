@@ -98,6 +98,11 @@ class Bulk:
         """Return the statement for ``size`` rows, one of :data:`BULK_SIZES`."""
         return self._statements[size]
 
+    def compile(self, dialect: str) -> None:
+        """Make its texts now, some milliseconds' work, which its first use would wait for."""
+        for statement in self._statements.values():
+            statement.sql(dialect)
+
 
 class ByIds(Bulk):
     """A :class:`Bulk` whose rows are ids, each given once.
