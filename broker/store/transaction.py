@@ -199,6 +199,9 @@ class Transaction:
                 return
         width = statement.width
         position, left = 0, len(rows) // width
+        if left == 1:
+            yield statement.of(1).sql(self._dialect), [*shared, *rows]
+            return
         for size in BULK_SIZES:
             text = statement.of(size).sql(self._dialect) if left >= size else ""
             while left >= size:

@@ -109,8 +109,9 @@ class _Keys:
 
     def store(self) -> None:
         """Store what was remembered."""
-        self._tx.run_bulk(sql.INSERT_KEYS, self._stored)
-        self._stored = []
+        if self._stored:
+            self._tx.run_bulk(sql.INSERT_KEYS, self._stored)
+            self._stored = []
 
 
 class _Run(NamedTuple):
@@ -230,8 +231,9 @@ class _Sends:
             for message_id, body in enumerate(bodies, first):
                 messages += (message_id, *common, body)
                 deliveries += (message_id, queue_id, message_id, rank, len(body), 0, 0, *times)
-        tx.run_bulk(sql.INSERT_MESSAGES, messages)
-        tx.run_bulk(sql.INSERT_DELIVERIES, deliveries)
+        if messages:
+            tx.run_bulk(sql.INSERT_MESSAGES, messages)
+            tx.run_bulk(sql.INSERT_DELIVERIES, deliveries)
         runs.clear()
 
 
