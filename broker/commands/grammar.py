@@ -10,12 +10,12 @@ command line spells the same words its own way: ``IFEMPTY`` is ``--if-empty``.
 from __future__ import annotations
 
 import operator
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from functools import lru_cache, partial
 from typing import Any, Final, NamedTuple
 
 from .. import names
-from ..errors import Invalid, TooBig
+from ..errors import BrokerError, Invalid, TooBig
 from .delivery import STATES
 
 #: Names of one kind that need not be checked again: 400 bytes each at most.
@@ -185,12 +185,66 @@ def parse(syntax: Syntax, words: Sequence[bytes]) -> Any:
     return command
 
 
+class Template(NamedTuple):
+    """Commands without options that are the same but for their last argument.
+
+    Attributes:
+        syntax: theirs.
+        before: the fields before it.
+        read: the reader of its word.
+        after: the fields after it, which are those of the options.
+    """
+
+    syntax: Syntax
+    before: tuple[Any, ...]
+    read: Callable[[bytes], Any]
+    after: tuple[Any, ...]
+
+    def commands(self, lasts: Iterable[bytes]) -> list[Any]:
+        """Return the commands with the given last words, as :func:`parse` would.
+
+        Raises:
+            Invalid, TooBig: one of them is not allowed.
+        """
+        (syntax, before, read, after), new = self, tuple.__new__
+        kind, rule = syntax.command, syntax.rule
+        commands = []
+        for last in lasts:
+            command: Any = new(kind, (*before, read(last), *after))
+            if rule is not None:
+                rule(command, ())
+            commands.append(command)
+        return commands
+
+
+def template(syntax: Syntax, words: Sequence[bytes]) -> Template | None:
+    """Return what commands have in common whose words but for the last are ``words``.
+
+    None where the last word is no argument of its own, or one of these is not allowed.
+    """
+    arguments = syntax.arguments
+    if len(words) != len(arguments) - 1 or arguments[-1].counted:
+        return None
+    readers, after = _plain(syntax)
+    try:
+        before = tuple(map(operator.call, readers, words))
+    except BrokerError:
+        return None
+    return Template(syntax, before, readers[-1], after)
+
+
 def _read_arguments(syntax: Syntax, words: Sequence[bytes]) -> Any:
     """Return the command without any option that ``words``, one an argument, spell.
 
     Most commands are such, so it is made as directly as can be: its first fields are
     its arguments, the rest their defaults (a test holds every command to that).
     """
+    readers, rest = _plain(syntax)
+    return tuple.__new__(syntax.command, [*map(operator.call, readers, words), *rest])
+
+
+def _plain(syntax: Syntax) -> tuple[tuple[Callable[[bytes], Any], ...], tuple[Any, ...]]:
+    """Return the readers of a command's arguments, and the defaults of its options."""
     plain = _PLAIN.get(syntax.command)
     if plain is None:
         fields: tuple[str, ...] = syntax.command._fields  # type: ignore[attr-defined]
@@ -201,8 +255,7 @@ def _read_arguments(syntax: Syntax, words: Sequence[bytes]) -> Any:
         )
         plain = readers, tuple(defaults[field] for field in fields[len(readers) :])
         _PLAIN[syntax.command] = plain
-    readers, rest = plain
-    return tuple.__new__(syntax.command, [*map(operator.call, readers, words), *rest])
+    return plain
 
 
 def _read_one(kind: Kind, word: bytes) -> tuple[Any, ...]:

@@ -19,6 +19,8 @@ import asyncio
 import logging
 from collections import deque
 from collections.abc import Sequence
+from functools import partial
+from itertools import repeat
 from typing import TYPE_CHECKING, Any, Final, cast
 
 from ..commands.channel import ChannelPull
@@ -31,12 +33,12 @@ from ..commands.request import Principal, Request
 from ..commands.user import UserCreate, UserPassword
 from ..errors import BrokerError, Conflict, Denied, Invalid, NoAuth, NotFound, Protocol, TooBig
 from ..protocols.resp.encoder import OK, Push, encode, encode_pushes
-from ..protocols.resp.requests import BEFORE_LOGIN, RequestParser, after_login
+from ..protocols.resp.requests import BEFORE_LOGIN, RequestParser, Run, after_login
 from ..protocols.resp.results import to_reply
 from ..protocols.resp.session import RESP3, Goodbye, Login, Reply, Session
 from ..service.consumer import Consumer
 from ..service.passwords import wants_hashing
-from ..service.writer import MAX_BYTES_A_SOURCE, weight
+from ..service.writer import MAX_BYTES_A_SOURCE, weight, weights
 from .listeners import peer_uid
 
 if TYPE_CHECKING:
@@ -64,6 +66,8 @@ _HOLDING: Final = frozenset([QueuePurge, DeadList, DeadRetry, DeadDrop, DbCompac
 _SPECIAL: Final = _HOLDING | {QueuePull, ChannelPull, QueueCancel, UserCreate, UserPassword}
 #: What a session asks for that is no command of the broker.
 _ANSWERED_HERE: Final = (Reply, Login, Goodbye)
+#: Makes a request of its parts, without the class's detour through Python.
+_REQUEST: Final = partial(tuple.__new__, Request)
 #: Who has not logged in after so many seconds is disconnected.
 LOGIN_SECONDS: Final = 30.0
 
@@ -200,6 +204,14 @@ class ClientConnection(asyncio.Protocol):
                 if words is None:
                     self._may_hold_commands = False
                     break
+                if isinstance(words, Run):
+                    run = session.interpret_run(words)
+                    if run is None:
+                        parser.unroll(words)
+                    else:
+                        parsed += len(words.lasts)
+                        self._execute_run(*run, requests)
+                    continue
                 parsed += 1
                 action = session.interpret(words)
             except BrokerError as refusal:
@@ -210,8 +222,12 @@ class ClientConnection(asyncio.Protocol):
                 continue
             if isinstance(action, _ANSWERED_HERE):
                 self._act(action, requests)
-            else:
-                self._execute(*action, requests)
+                continue
+            self._execute(*action, requests)
+            if type(action[1]) not in _SPECIAL:
+                head = session.expects(action[0], words)
+                if head is not None:
+                    parser.expect(head)
         if requests:
             self._server.broker.submit(self, requests)
         if self._owed and self._owed[0][0] is None:
@@ -255,6 +271,17 @@ class ClientConnection(asyncio.Protocol):
                 self._hold(self._execute_hashed(principal, command))
                 return
         requests.append(Request(principal, command))
+
+    def _execute_run(self, syntax: Syntax, commands: list[Any], requests: list[Request]) -> None:
+        """Execute commands of one kind, none of which is special."""
+        session = self._session
+        sizes = weights(commands, self._server.max_message_bytes)
+        self._owed += zip(repeat(syntax), commands, repeat(session.protocol), sizes)
+        self._outstanding += len(commands)
+        self._outstanding_bytes += sum(sizes)
+        if self._outstanding >= MAX_OUTSTANDING or self._outstanding_bytes >= MAX_OUTSTANDING_BYTES:
+            self._is_congested = True
+        requests += map(_REQUEST, zip(repeat(session.principal), commands))
 
     def _is_answered_here(self, kind: type, command: Any) -> bool:
         """Owe the answer to what concerns consumers, if it needs nobody else."""

@@ -290,6 +290,14 @@ def weight(command: Any, max_message_bytes: int) -> int:
     return 0 if weigh is None else weigh(command, max_message_bytes)
 
 
+def weights(commands: Sequence[Any], max_message_bytes: int) -> list[int]:
+    """Return the :func:`weight` of each of some commands of one kind."""
+    weigh = _WEIGHTS.get(type(commands[0]))
+    if weigh is None:
+        return [0] * len(commands)
+    return [weigh(command, max_message_bytes) for command in commands]
+
+
 def _of_body(command: QueueSend | ChannelPublish, _: int) -> int:
     return len(command.body)
 

@@ -17,6 +17,7 @@ from broker.protocols.resp.requests import (
     BEFORE_LOGIN,
     Limits,
     RequestParser,
+    Run,
     after_login,
     split_inline,
 )
@@ -94,9 +95,13 @@ def check_refusal(refusal: BrokerError) -> None:
     assert len(refusal.message) < 300
 
 
-def commands_in(parts: Sequence[bytes], limits: Limits) -> list[list[bytes] | str]:
+def commands_in(
+    parts: Sequence[bytes], limits: Limits, expected: list[bytes] | None = None
+) -> list[list[bytes] | str]:
     """Return what a parser finds, commands and the codes of refusals, and hold it to its rules."""
     parser = RequestParser(limits)
+    if expected is not None:
+        parser.expect(expected)
     found: list[list[bytes] | str] = []
     for part in parts:
         parser.feed(part)
@@ -109,6 +114,10 @@ def commands_in(parts: Sequence[bytes], limits: Limits) -> list[list[bytes] | st
                 continue
             if words is None:
                 break
+            if isinstance(words, Run):
+                assert words.lasts
+                found += [[*words.head, last] for last in words.lasts]
+                continue
             assert 0 < len(words) <= limits.max_arguments
             found.append(words)
         if parser.broken:
@@ -140,6 +149,16 @@ def test_any_split_of_requests_gives_the_same(
     stream: bytes, limits: Limits, data: st.DataObject
 ) -> None:
     assert commands_in(data.draw(pieces(stream)), limits) == commands_in([stream], limits)
+
+
+@given(streams(requests | inline), LIMITS, st.data())
+def test_what_is_expected_changes_nothing_of_what_is_found(
+    stream: bytes, limits: Limits, data: st.DataObject
+) -> None:
+    plain = commands_in([stream], limits)
+    seen = [words[:-1] for words in plain if isinstance(words, list)]
+    head = data.draw(st.sampled_from(seen) if seen else st.just([b"QUEUE"]))
+    assert commands_in(data.draw(pieces(stream)), limits, head) == plain
 
 
 @given(streams(replies), st.data())

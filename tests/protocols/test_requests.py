@@ -11,6 +11,7 @@ from broker.protocols.resp.encoder import encode_request
 from broker.protocols.resp.requests import (
     BEFORE_LOGIN,
     RequestParser,
+    Run,
     after_login,
     split_inline,
 )
@@ -31,12 +32,19 @@ def parse_all(parser: RequestParser) -> list[list[bytes] | str]:
             continue
         if words is None:
             return found
-        found.append(words)
+        if isinstance(words, Run):
+            found += [[*words.head, last] for last in words.lasts]
+        else:
+            found.append(words)
 
 
-def fed(*pieces: bytes, limits: object = LIMITS) -> list[list[bytes] | str]:
+def fed(
+    *pieces: bytes, limits: object = LIMITS, expected: list[bytes] | None = None
+) -> list[list[bytes] | str]:
     """Return what a parser makes of pieces, asked after each."""
     parser = RequestParser(limits)  # type: ignore[arg-type]
+    if expected is not None:
+        parser.expect(expected)
     found: list[list[bytes] | str] = []
     for piece in pieces:
         parser.feed(piece)
@@ -151,3 +159,102 @@ def test_the_limits_may_change_between_commands() -> None:
     assert parser.next() == [b"AUTH", b"x"]
     parser.limits = LIMITS
     assert parser.next() == [b"SEND", b"y" * 2000]
+
+
+# --- runs ---
+
+HEAD = [b"QUEUE", b"SEND", b"q"]
+#: Bodies, those among them that look like what separates two commands.
+BODIES = st.binary(max_size=40) | st.sampled_from(
+    [b"", b"\r\n", b"x\r\n", encode_request([*HEAD, b"x"]), encode_request([*HEAD, b"x"])[:-7]]
+)
+SAME = BODIES.map(lambda body: [*HEAD, body])
+OTHERS = st.lists(st.binary(max_size=20), min_size=1, max_size=5)
+
+
+@given(st.lists(SAME | SAME | SAME | OTHERS, max_size=8), st.data())
+def test_runs_are_what_would_be_read_one_by_one(
+    commands: list[list[bytes]], data: st.DataObject
+) -> None:
+    stream = b"".join(map(encode_request, commands))
+    cuts = sorted(data.draw(st.lists(st.integers(0, len(stream)), max_size=8)))
+    pieces = [stream[a:b] for a, b in zip([0, *cuts], [*cuts, len(stream)], strict=True)]
+    assert fed(*pieces, expected=HEAD) == commands
+
+
+def one_by_one(stream: bytes) -> list[bytes]:
+    return [stream[n : n + 1] for n in range(len(stream))]
+
+
+def test_a_run_is_told_as_one_with_what_is_whole() -> None:
+    parser = RequestParser(LIMITS)
+    parser.expect(HEAD)
+    stream = b"".join(encode_request([*HEAD, b"x" * n]) for n in range(100))
+    parser.feed(stream + stream[:30])
+    assert parser.next() == Run(HEAD, [b"x" * n for n in range(100)])
+    assert parser.next() is None
+    # What was cut is looked at again only once it can be whole.
+    for byte in one_by_one(stream[30:-1]):
+        parser.feed(byte)
+        if (run := parser.next()) is not None:
+            assert isinstance(run, Run)
+            assert len(run.lasts) == 1
+    parser.feed(stream[-1:] + stream)
+    assert parser.next() == Run(HEAD, [b"x" * 99, *(b"x" * n for n in range(100))])
+
+
+def test_what_follows_a_run_is_read_too() -> None:
+    parser = RequestParser(LIMITS)
+    parser.expect(HEAD)
+    parser.feed(encode_request([*HEAD, b"1"]) * 2 + encode_request([b"PING"]) + b"PING 2\r\n")
+    assert parser.next() == Run(HEAD, [b"1", b"1"])
+    assert parser.next() == [b"PING"]
+    assert parser.next() == [b"PING", b"2"]
+    assert parser.next() is None
+
+
+def test_a_run_taken_back_comes_one_by_one_in_its_order() -> None:
+    parser = RequestParser(LIMITS)
+    parser.expect(HEAD)
+    parser.feed(b"".join(encode_request([*HEAD, b"%d" % n]) for n in range(3)))
+    run = parser.next()
+    assert isinstance(run, Run)
+    parser.unroll(run)
+    parser.feed(encode_request([b"PING"]))
+    assert [parser.next() for _ in range(5)] == [
+        *([*HEAD, b"%d" % n] for n in range(3)), [b"PING"], None,
+    ]  # fmt: skip
+
+
+@pytest.mark.parametrize("size", [70_000, 300_000, 1_000_000])
+def test_a_long_body_in_a_run(size: int) -> None:
+    stream = encode_request([*HEAD, b"x" * size]) * 3
+    pieces = [stream[n : n + 50_000] for n in range(0, len(stream), 50_000)]
+    assert fed(*pieces, expected=HEAD) == [[*HEAD, b"x" * size]] * 3
+    assert fed(stream, expected=HEAD) == [[*HEAD, b"x" * size]] * 3
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [b"$x\r\n", b"$-1\r\n", b"$3\r\nabcd\r\n", b"$99999999999999999999\r\n", b"$\r\n\r\n"],
+)
+def test_what_is_wrong_in_a_run_is_refused_as_ever(wrong: bytes) -> None:
+    good = encode_request([*HEAD, b"x"])
+    stream = good * 2 + good[: good.rindex(b"$")] + wrong + good
+    for pieces in ([stream], one_by_one(stream)):
+        assert fed(*pieces, expected=HEAD) == fed(*pieces) == [[*HEAD, b"x"]] * 2 + ["PROTOCOL"]
+
+
+def test_a_body_over_the_limit_costs_its_own_command_alone_in_a_run() -> None:
+    stream = b"".join(
+        encode_request([*HEAD, body]) for body in (b"1", b"x" * (LIMITS.max_bulk + 1), b"2")
+    )
+    pieces = [stream[n : n + 500_000] for n in range(0, len(stream), 500_000)]
+    assert fed(*pieces, expected=HEAD) == [[*HEAD, b"1"], "TOOBIG", [*HEAD, b"2"]]
+
+
+def test_nothing_is_a_run_before_a_login() -> None:
+    parser = RequestParser(BEFORE_LOGIN)
+    parser.expect(HEAD)
+    parser.feed(encode_request([*HEAD, b"x"]))
+    assert parser.next() == [*HEAD, b"x"]

@@ -6,8 +6,10 @@ The rules:
   array, or anything else, is no protocol.
 - What is held is what was received and not yet returned, and that is bounded:
   a line by ``max_inline``, a command by ``max_command`` and ``max_arguments``.
-- What comes whole is split at once (:meth:`RequestParser._read_whole`); the rest is read
-  word by word. However the bytes come in pieces, none is looked at more than twice.
+- What comes whole is split at once (:meth:`RequestParser._read_whole`), and what differs
+  from what was expected in its last word alone (:meth:`RequestParser.expect`) is split
+  between commands; the rest is read word by word. However the bytes come in pieces, none is
+  looked at more than a few times.
 - An argument over ``max_bulk`` is skipped without being kept, and costs only its
   own command; one over :data:`MAX_SKIPPED` breaks the connection.
 - After :class:`~broker.errors.Protocol` the parser is ``broken`` for good.
@@ -37,11 +39,14 @@ BEFORE_LOGIN: Final = Limits(max_inline=1024, max_arguments=16, max_bulk=1024, m
 MAX_SKIPPED: Final = 64 * 1024 * 1024
 #: Bytes that are split at once, and so held as words; more wait for their turn.
 _CHUNK: Final = 64 * 1024
+#: Commands of one run at most.
+_RUN: Final = 250
 #: The header of an array by what it says, for up to as many words as a command mostly has, and
 #: the header of a bulk string by its length: as clients write them, without leading zeros.
 _COUNTS: Final = {b"*%d" % count: count for count in range(1, 1025)}
 _SHORT: Final = 1280
-_HEADERS: Final = tuple(b"$%d" % length for length in range(_SHORT))
+_LENGTHS: Final = tuple(b"%d" % length for length in range(_SHORT))
+_HEADERS: Final = tuple(b"$%s" % length for length in _LENGTHS)
 #: Digits and sign of a length, with room to spare for leading zeros.
 _MAX_LENGTH_LINE: Final = 20
 _HTTP: Final = (
@@ -65,6 +70,18 @@ def after_login(max_message_bytes: int) -> Limits:
         max_bulk=MAX_RECORD_BYTES + max_message_bytes * 3 // 2,
         max_command=max(16 * 1024 * 1024, 2 * max_message_bytes),
     )
+
+
+class Run(NamedTuple):
+    """Commands in a row that differ in their last word alone.
+
+    Attributes:
+        head: the words before it: the object that :meth:`RequestParser.expect` was given.
+        lasts: the last word of each.
+    """
+
+    head: list[bytes]
+    lasts: list[bytes]
 
 
 class RequestParser:
@@ -92,10 +109,15 @@ class RequestParser:
         self._refusal: BrokerError | None = None
         self._is_first_line = True
         # Commands that were split at once, and how many bytes they were.
-        self._whole: deque[list[bytes]] = deque()
+        self._whole: deque[list[bytes] | Run] = deque()
         self._whole_size = 0
         # Up to where the bytes are not such as can be split.
         self._unsplittable = 0
+        # What a run begins with, as words and as bytes up to the length of the last word.
+        self._head: list[bytes] = []
+        self._expected = b""
+        # How many bytes must be there before the command of a run at the front can be whole.
+        self._awaited = 0
 
     @property
     def buffered(self) -> int:
@@ -114,20 +136,38 @@ class RequestParser:
             # Nothing is left of before: what comes whole is not even kept.
             self._data.clear()
             self._position = self._searched = self._unsplittable = 0
-            taken = self._split(bytes(data))
+            taken = self._take(bytes(data))
             if taken < len(data):
                 self._data += data[taken:]
-                self._unsplittable = len(self._data)
+                self._unsplittable = max(0, self._unsplittable - taken)
+                self._awaited = max(0, self._awaited - taken)
             return
         if self._position:
             del self._data[: self._position]
             self._searched -= self._position
             self._unsplittable -= self._position
+            self._awaited = max(0, self._awaited - self._position)
             self._position = 0
         self._data += data
 
-    def next(self) -> list[bytes] | None:
+    def expect(self, head: list[bytes]) -> None:
+        """Read commands that have one word more than ``head``, and begin with it, as runs.
+
+        A producer says the same again and again but for the body: what stands before it is
+        compared, and neither split nor interpreted each time.
+        """
+        self._head = head
+        words = [b"$%d\r\n%s\r\n" % (len(word), word) for word in head]
+        self._expected = b"*%d\r\n%s$" % (len(head) + 1, b"".join(words))
+
+    def unroll(self, run: Run) -> None:
+        """Take a run back: the next to come are its commands, one by one."""
+        self._whole.extendleft([*run.head, last] for last in reversed(run.lasts))
+
+    def next(self) -> list[bytes] | Run | None:
         """Return the words of the next command, or None if it is not there yet.
+
+        Or a run of commands, where they are as was expected.
 
         Raises:
             Protocol: no command can be read from these bytes; ``broken``.
@@ -139,12 +179,12 @@ class RequestParser:
         if self.broken:
             raise self._refusal or Protocol("the connection is broken")
         if self._missing is None:
-            if self._position == len(self._data):
-                return None
-            if self._position >= self._unsplittable:
+            while self._unsplittable <= self._position < len(self._data) >= self._awaited:
                 self._read_whole()
                 if self._whole:
                     return self._whole.popleft()
+            if self._position == len(self._data) or len(self._data) < self._awaited:
+                return None
         while True:
             if self._missing is None:
                 words = self._begin()
@@ -161,14 +201,105 @@ class RequestParser:
             return words
 
     def _read_whole(self) -> None:
-        """Take the commands at the front that can be split at once."""
+        """Take the commands at the front that can be taken at once."""
         start = self._position
         with memoryview(self._data) as view:
-            chunk = bytes(view[start : start + _CHUNK])
-        taken = self._split(chunk)
-        if taken < len(chunk):
-            self._unsplittable = start + len(chunk)
+            chunk = bytes(view[start : max(start + _CHUNK, self._awaited)])
+        taken = self._take(chunk)
         self._position = self._searched = start + taken
+        if self._unsplittable:
+            self._unsplittable += start
+        if self._awaited:
+            self._awaited += start
+
+    def _take(self, chunk: bytes) -> int:
+        """Take the commands at the front that are a run, or else those that can be split.
+
+        Notes in ``_awaited`` or ``_unsplittable``, counted from the front, what the rest is.
+
+        Returns:
+            How many bytes they are.
+        """
+        self._awaited = self._unsplittable = 0
+        if self.limits.max_bulk < _CHUNK:
+            # Not logged in: no size may be taken for granted.
+            self._unsplittable = len(chunk)
+            return 0
+        taken = self._take_run(chunk) if self._expected else 0
+        if not (taken or self._awaited):
+            chunk = chunk[:_CHUNK]
+            taken = self._split(chunk)
+            if taken < len(chunk):
+                self._unsplittable = len(chunk)
+        if taken:
+            self._is_first_line = False
+            self._whole_size = taken
+        return taken
+
+    def _take_run(self, chunk: bytes) -> int:
+        """Take the commands at the front that are whole and have the expected words.
+
+        Splitting at those is right where each piece is a length and a word of that length.
+        Who sends a word that has them in itself is expected to do so again: there are no
+        more runs then.
+
+        Returns:
+            How many bytes they are.
+        """
+        expected = self._expected
+        pieces = chunk.split(expected, _RUN)
+        if pieces[0]:
+            if expected.startswith(chunk):
+                self._awaited = len(chunk) + 1
+            return 0
+        del pieces[0]
+        lasts: list[bytes] = []
+        taken = 0
+        for piece in pieces:
+            length, _, word = piece.partition(b"\r\n")
+            size = len(word) - 2
+            if length != (_LENGTHS[size] if 0 <= size < _SHORT else b"%d" % size) or (
+                word[size:] != b"\r\n"
+            ):
+                taken += self._end_run(piece, lasts, taken)
+                if self._awaited and piece is not pieces[-1]:
+                    self._awaited, self._expected = 0, b""
+                break
+            lasts.append(word[:size])
+            taken += len(expected) + len(piece)
+        if lasts:
+            self._whole.append(Run(self._head, lasts))
+        return taken
+
+    def _end_run(self, piece: bytes, lasts: list[bytes], before: int) -> int:
+        """Take a last command of which too few bytes are there, or that others follow.
+
+        Args:
+            piece: what there is from its last word's length on.
+            lasts: where that word goes, if it is whole.
+            before: how many bytes come before the command.
+
+        Returns:
+            How many bytes it has.
+        """
+        length, end_of_line, word = piece.partition(b"\r\n")
+        begin = before + len(self._expected)
+        if not end_of_line and len(length) < _MAX_LENGTH_LINE:
+            # What is wrong with it shows once the line is there.
+            self._awaited = begin + len(length) + 1
+        elif length.isdigit() and len(length) < _MAX_LENGTH_LINE:
+            size = int(length)
+            if size > self.limits.max_bulk or begin - before + size > self.limits.max_command:
+                return 0
+            whole = begin + len(length) + size + 4
+            if word[size : size + 2] == b"\r\n":
+                lasts.append(word[:size])
+                if self._expected.startswith(word[size + 2 :]):
+                    self._awaited = begin + len(piece) + 1
+                return whole - before
+            if len(word) < size + 2:
+                self._awaited = whole
+        return 0
 
     def _split(self, chunk: bytes) -> int:
         """Take the commands at the front that are whole and as clients write them.
@@ -180,9 +311,6 @@ class RequestParser:
         Returns:
             How many bytes they are.
         """
-        if self.limits.max_bulk < _CHUNK:
-            # Not logged in: no size may be taken for granted.
-            return 0
         pieces = chunk.split(b"\r\n")
         last = len(pieces) - 1
         begin = 0
@@ -198,15 +326,9 @@ class RequestParser:
                 break
             self._whole.append(words)
             begin = end
-        if not begin:
-            return 0
-        self._is_first_line = False
-        self._whole_size = (
-            len(chunk)
-            if begin == last and not pieces[last]
-            else (sum(map(len, pieces[:begin])) + 2 * begin)
-        )
-        return self._whole_size
+        if begin == last and not pieces[last]:
+            return len(chunk)
+        return sum(map(len, pieces[:begin])) + 2 * begin
 
     def _begin(self) -> list[bytes] | None:
         """Read the header of an array, or a whole inline command.

@@ -11,12 +11,21 @@ from collections.abc import Mapping, Sequence
 from typing import Any, Final, NamedTuple
 
 from ...commands.atomic import EXEC, PARTS, Atomic
-from ...commands.grammar import Syntax, nearest, parse, read_integer, read_text
+from ...commands.grammar import (
+    Syntax,
+    Template,
+    nearest,
+    parse,
+    read_integer,
+    read_text,
+    template,
+)
 from ...commands.request import Principal
 from ...commands.table import all_syntaxes
 from ...errors import BrokerError, Invalid, NoAuth, NoProto, TooBig, WrongPass
 from ...names import MAX_REPEATED, RESERVED_USER
 from .encoder import OK, Status
+from .requests import Run
 
 QUEUED: Final = Status("QUEUED")
 RESP2: Final = 2
@@ -127,6 +136,11 @@ class Session:
         self._queued: list[Any] | None = None
         self._queued_bytes = 0
         self._is_discarded = False
+        # The words of the last command but for its last; those that runs begin with, and
+        # what they stand for.
+        self._said: list[bytes] = []
+        self._head: list[bytes] = []
+        self._template: Template | None = None
 
     def interpret(self, words: Sequence[bytes]) -> Action:
         """Return what one command asks for.
@@ -141,6 +155,39 @@ class Session:
             raise _no_auth()
         command = parse(syntax, words[2:])
         return (syntax, command) if self._queued is None else self._queue(syntax, command, words)
+
+    def expects(self, syntax: Syntax, words: list[bytes]) -> list[bytes] | None:
+        """Return what all but the last word of the next commands are likely to be.
+
+        None if they cannot be told, or were the last time already.
+
+        Args:
+            syntax: of the last command.
+            words: which it was.
+        """
+        head = words[:-1]
+        if head != self._said:
+            self._said = head
+            return None
+        if head == self._head:
+            return None
+        self._head = head
+        self._template = template(syntax, head[len(syntax.words) :])
+        return None if self._template is None else head
+
+    def interpret_run(self, run: Run) -> tuple[Syntax, list[Any]] | None:
+        """Return the commands of a run, if each is for the broker; else they are asked one by one.
+
+        Args:
+            run: its head is what :meth:`expects` has returned last.
+        """
+        known = self._template
+        if known is None or self.principal is None or self._queued is not None:
+            return None
+        try:
+            return known.syntax, known.commands(run.lasts)
+        except BrokerError:
+            return None
 
     def _queue(self, syntax: Syntax, command: Any, words: Sequence[bytes]) -> Action:
         """Queue a command in a transaction, or have it executed where there is none."""
