@@ -10,7 +10,6 @@ from __future__ import annotations
 import argparse
 import tempfile
 import time
-from collections import deque
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -19,12 +18,12 @@ from typing import Any
 from broker.commands.message import MessageAck
 from broker.commands.queue import QueueConsume, QueueCreate, QueueSend
 from broker.commands.request import Principal, Request
+from broker.commands.table import syntax_of
 from broker.protocols.resp.encoder import encode, encode_pushes, encode_request
 from broker.protocols.resp.requests import RequestParser, after_login
 from broker.protocols.resp.results import to_reply
 from broker.protocols.resp.session import Session
-from broker.service.plan import plan
-from broker.service.writer import take_some
+from broker.service.plan import Plan
 from broker.store.database import Database
 from broker.store.handlers import execute
 from broker.store.handlers.users import principal_of_uid
@@ -67,23 +66,29 @@ class Stages:
 
     def measure_sends(self) -> None:
         """Print what a send costs from its bytes to its reply."""
-        wire = encode_request([b"QUEUE", b"SEND", b"jobs", self.body]) * self.count
+        words = [b"QUEUE", b"SEND", b"jobs", self.body]
+        wire = encode_request(words) * self.count
         parser = RequestParser(after_login(MAX_BODY))
         session = Session(1, "0", self.principal)
+        syntax = syntax_of(QueueSend)
+        heads = [session.expects(syntax, words) for _ in range(2)]
+        parser.expect(heads[-1] or [])
 
-        def parse() -> list[list[bytes]]:
+        def parse() -> list[Any]:
             parser.feed(wire)
             return list(iter(parser.next, None))
 
-        words = parse()
-        actions: list[Any] = [session.interpret(each) for each in words]
-        requests = [Request(self.principal, command) for _, command in actions]
-        syntax = actions[0][0]
+        runs = parse()
+
+        def interpret() -> list[Any]:
+            found = [session.interpret_run(run) for run in runs]
+            return [command for known in found if known for command in known[1]]
+
+        requests = [Request(self.principal, command) for command in interpret()]
         ids = list(range(self.count))
         self.show("bytes to words", self.least(parse))
-        interpreted = self.least(lambda: [session.interpret(each) for each in words])
-        self.show("words to a command", interpreted)
-        self.show("taken and planned", self.least(lambda: planned(requests)))
+        self.show("words to a command", self.least(interpret))
+        self.show("planned", self.least(lambda: Plan([requests])))
         with silenced():
             handler, _ = self.least_batch(requests)
         whole, commit = self.least_batch(requests)
@@ -129,12 +134,6 @@ class Stages:
         self.show("claim and lease, with its COMMIT", claim)
         self.show("message to a push", push)
         self.show("ack, with its COMMIT", ack)
-
-
-def planned(requests: list[Request]) -> None:
-    """Take from a source and plan, as the writer does before a batch."""
-    taken, _ = take_some(deque(requests), MAX_BODY)
-    plan([taken])
 
 
 @contextmanager

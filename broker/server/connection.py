@@ -193,7 +193,7 @@ class ClientConnection(asyncio.Protocol):
         """Parse and submit as much as the bounds allow."""
         self._scheduled = False
         requests: list[Request] = []
-        parsed = 0
+        parsed, before = 0, self._outstanding_bytes
         parser, session = self._parser, self._session
         while not (self._held or self._ending or self._is_congested):
             if parsed >= MAX_PARSED:
@@ -229,12 +229,13 @@ class ClientConnection(asyncio.Protocol):
                 if head is not None:
                     parser.expect(head)
         if requests:
-            self._server.broker.submit(self, requests)
+            self._server.broker.submit(self, requests, self._outstanding_bytes - before)
         if self._owed and self._owed[0][0] is None:
             self._write_known()
         if self._is_congested or (self._held and parser.buffered > MAX_HELD_BYTES):
             self._pause_reading()
-        self._close_when_done()
+        if self._ending or self._input_over:
+            self._close_when_done()
 
     def _act(self, action: Reply | Login | Goodbye, requests: list[Request]) -> None:
         if isinstance(action, Login):
@@ -275,10 +276,15 @@ class ClientConnection(asyncio.Protocol):
     def _execute_run(self, syntax: Syntax, commands: list[Any], requests: list[Request]) -> None:
         """Execute commands of one kind, none of which is special."""
         session = self._session
-        sizes = weights(commands, self._server.max_message_bytes)
-        self._owed += zip(repeat(syntax), commands, repeat(session.protocol), sizes)
+        if len(commands) == 1:
+            size = weight(commands[0], self._server.max_message_bytes)
+            self._owed.append((syntax, commands[0], session.protocol, size))
+        else:
+            sizes = weights(commands, self._server.max_message_bytes)
+            self._owed += zip(repeat(syntax), commands, repeat(session.protocol), sizes)
+            size = sum(sizes)
         self._outstanding += len(commands)
-        self._outstanding_bytes += sum(sizes)
+        self._outstanding_bytes += size
         if self._outstanding >= MAX_OUTSTANDING or self._outstanding_bytes >= MAX_OUTSTANDING_BYTES:
             self._is_congested = True
         requests += map(_REQUEST, zip(repeat(session.principal), commands))
@@ -422,11 +428,13 @@ class ClientConnection(asyncio.Protocol):
         while owed and owed[0][0] is None:
             _, value, protocol, _ = owed.popleft()
             pieces.append(encode(value, protocol))
-        self._transport.write(b"".join(pieces))
+        self._transport.write(pieces[0] if len(pieces) == 1 else b"".join(pieces))
         if self._is_congested:
             self._notice_congestion()
-        self._go_on()
-        self._close_when_done()
+        if self._read_paused or self._may_hold_commands:
+            self._go_on()
+        if self._ending or self._input_over:
+            self._close_when_done()
 
     def _handed_out(
         self, request: Request, syntax: Syntax, outcome: tuple[Any, ...], pieces: list[bytes]

@@ -26,7 +26,7 @@ from .clock import Clock
 from .consumer import Consumer
 from .due import DueTimers, Target, begin, sweep
 from .waiting import Waiting
-from .writer import Committed, Job, Portion, Writer
+from .writer import Committed, Job, Writer
 
 _Result = TypeVar("_Result")
 
@@ -112,14 +112,19 @@ class Broker:
             pass
         self._database.has_consumers = True
 
-    def submit(self, client: Client, requests: Sequence[Request]) -> None:
+    def submit(self, client: Client, requests: Sequence[Request], size: int | None = None) -> None:
         """Execute requests of a client, in their order.
+
+        Args:
+            client: who gets the outcomes.
+            requests: in its order.
+            size: what all of them weigh at most (:func:`~.writer.weight`), if it is known.
 
         Their outcomes come by :meth:`Client.answer`, in one call or several, always
         in order. A pull that may wait must be the last of what its client has
         submitted, or what follows it would overtake it.
         """
-        self._writer.submit(client, requests)
+        self._writer.submit(client, requests, size)
         self._waiting.meet(requests)
         if self.holders:
             self._expect_credit(client, requests)
@@ -228,8 +233,13 @@ class Broker:
         for consumer in self._expecting:
             consumer.expected.clear()
         self._expecting.clear()
-        for portion in committed.portions:
-            self._answer(portion)
+        client: Any
+        for client, requests, outcomes in committed.portions:
+            if len(outcomes) == 1 and type(outcomes[0]) is int:
+                # An id or a count, as most are: there is nothing more to it.
+                client.answer(requests, outcomes)
+            else:
+                self._answer(client, requests, outcomes)
         for consumer in settled:
             consumer.ask()
         for tx in committed.transactions:
@@ -242,9 +252,7 @@ class Broker:
             if tx.changed_users:
                 self._on_users_changed(tx.changed_users)
 
-    def _answer(self, portion: Portion) -> None:
-        client: Any = portion.source
-        requests, outcomes = portion.requests, portion.outcomes
+    def _answer(self, client: Any, requests: list[Request], outcomes: list[Any]) -> None:
         if client.closed:
             self._give_back(requests, outcomes)
             return

@@ -10,8 +10,8 @@ batch.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from itertools import groupby
-from typing import NamedTuple
+from itertools import chain, groupby
+from typing import Any, NamedTuple
 
 from ..commands.channel import ChannelPublish, ChannelPull
 from ..commands.message import MessageAck, MessageExtend, MessageNack
@@ -33,7 +33,48 @@ _ORDER = {
 }  # fmt: skip
 
 
-class Run(NamedTuple):
+class Plan:
+    """The order in which a batch is executed, and the way back from it.
+
+    Args:
+        sources: the requests of each source, each in the order it gave them.
+
+    Attributes:
+        requests: all of them, in the order in which they are executed.
+    """
+
+    def __init__(self, sources: Sequence[Sequence[Request]]) -> None:
+        self._sources = sources
+        self.requests: list[Request] = [*chain.from_iterable(sources)]
+        # None where they are executed as they stand.
+        self._runs: list[_Run] | None = None
+        if len({type(command) for _, command in self.requests}) > 1:
+            self._runs = _runs(sources)
+            self.requests = [
+                request
+                for source, start, end in self._runs
+                for request in sources[source][start:end]
+            ]
+
+    def by_source(self, outcomes: Sequence[Any]) -> list[list[Any]]:
+        """Return the outcomes of each source's requests, given those of all as executed."""
+        found: list[list[Any]] = []
+        position = 0
+        if self._runs is None:
+            for requests in self._sources:
+                until = position + len(requests)
+                found.append([*outcomes[position:until]])
+                position = until
+            return found
+        found = [[None] * len(requests) for requests in self._sources]
+        for source, start, end in self._runs:
+            until = position + end - start
+            found[source][start:end] = outcomes[position:until]
+            position = until
+        return found
+
+
+class _Run(NamedTuple):
     """Neighbouring requests of one source, of one kind: those from ``start`` to before ``end``."""
 
     source: int
@@ -41,33 +82,21 @@ class Run(NamedTuple):
     end: int
 
 
-def plan(sources: Sequence[Sequence[Request]]) -> list[Run]:
-    """Return the order in which a batch is executed.
-
-    Args:
-        sources: the requests of each source, each in the order it gave them.
-    """
+def _runs(sources: Sequence[Sequence[Request]]) -> list[_Run]:
+    """Return the runs of all sources in the order in which they are executed."""
     places = dict(_ORDER)
-    runs: list[tuple[int, int, Run]] = []
+    runs: list[tuple[int, int, _Run]] = []
     for source, requests in enumerate(sources):
         this_round, last, start = 0, -1, 0
-        for kind, length in _groups([type(command) for _, command in requests]):
+        for kind, group in groupby([type(command) for _, command in requests]):
             place = places.get(kind)
             if place is None:
                 place = places[kind] = len(places) - len(_ORDER)
             if place < last:
                 this_round += 1
             last = place
-            end = start + length
-            runs.append((this_round, place, Run(source, start, end)))
+            end = start + len([*group])
+            runs.append((this_round, place, _Run(source, start, end)))
             start = end
     runs.sort()
     return [run for _, _, run in runs]
-
-
-def _groups(kinds: list[type]) -> list[tuple[type, int]]:
-    """Return each kind with how many of it stand side by side."""
-    if len({*kinds}) == 1:
-        # As it mostly is: one command, or many of one kind.
-        return [(kinds[0], len(kinds))]
-    return [(kind, len([*group])) for kind, group in groupby(kinds)]

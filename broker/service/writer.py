@@ -15,7 +15,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections import deque
-from collections.abc import Callable, Mapping, Sequence, Set
+from collections.abc import Callable, Iterable, Mapping, Sequence, Set
 from functools import partial
 from typing import Any, Final, NamedTuple, Protocol
 
@@ -32,7 +32,7 @@ from ..store.database import Database
 from ..store.handlers.upkeep import clean_up, note_next_clean_up
 from ..store.transaction import Transaction
 from .clock import Clock
-from .plan import plan
+from .plan import Plan
 
 logger = logging.getLogger(__name__)
 
@@ -55,24 +55,14 @@ class Source(Protocol):
     queue: deque[Request]
 
 
-class Portion(NamedTuple):
-    """What one source has in a batch.
-
-    Attributes:
-        source: whose it is.
-        requests: in the source's order.
-        outcomes: one for each; None until the batch is committed.
-    """
-
-    source: Source
-    requests: list[Request]
-    outcomes: list[Any]
+#: What one source has in a batch: whose it is, its requests in its order, an outcome for each.
+Portion = tuple[Source, list[Request], list[Any]]
 
 
 class Committed(NamedTuple):
     """A batch as it is handed back after its commit."""
 
-    portions: list[Portion]
+    portions: Iterable[Portion]
     transactions: list[Transaction]
 
 
@@ -111,7 +101,8 @@ class Writer:
         self._clock = clock
         self._deliver = deliver
         self._fail = fail
-        self._sources: deque[Source] = deque()
+        # Who has requests waiting, and at most so many bytes of them (:func:`weight`).
+        self._sources: dict[Source, int] = {}
         self._jobs: deque[Job] = deque()
         self._clean_up_owed = True
         self._in_use: Set[str] = frozenset()
@@ -127,12 +118,21 @@ class Writer:
         self._database.keep()
         self._wake()
 
-    def submit(self, source: Source, requests: Sequence[Request]) -> None:
-        """Add requests of a source to those that wait for a batch."""
-        if not source.queue:
-            self._sources.append(source)
+    def submit(self, source: Source, requests: Sequence[Request], size: int | None = None) -> None:
+        """Add requests of a source to those that wait for a batch.
+
+        Args:
+            source: whose they are.
+            requests: in its order.
+            size: what all of them weigh at most (:func:`weight`), if it is known.
+        """
+        if size is None:
+            limit = self._database.limits.max_message_bytes
+            size = sum(weight(command, limit) for _, command in requests)
+        self._sources[source] = self._sources.get(source, 0) + size
         source.queue.extend(requests)
-        self._wake()
+        if not self._turn_is_due:
+            self._wake()
 
     def withdraw(self, source: Source) -> None:
         """Drop what a source has waiting."""
@@ -198,41 +198,49 @@ class Writer:
         if committed is not None:
             self._deliver(committed)
 
-    def _take(self) -> list[Portion]:
-        """Take the pending requests, fairly: of each source no more than its bounds."""
-        portions: list[Portion] = []
+    def _take(self) -> tuple[list[Source], list[list[Request]]]:
+        """Take the pending requests, fairly: of each source no more than its bounds.
+
+        Returns:
+            The sources that have any, and what was taken of each.
+        """
+        sources: list[Source] = []
+        taken: list[list[Request]] = []
         count = size = 0
-        for _ in range(len(self._sources)):
+        waiting, self._sources = self._sources, {}
+        # What is left of those of whom some was taken comes after all others.
+        rest: dict[Source, int] = {}
+        for source, queued in waiting.items():
             if count >= MAX_COMMANDS_A_BATCH or size >= MAX_BYTES_A_BATCH:
-                break
-            source = self._sources.popleft()
-            requests, taken_bytes = take_some(source.queue, self._database.limits.max_message_bytes)
-            if source.queue:
-                self._sources.append(source)
+                self._sources[source] = queued
+                continue
+            queue = source.queue
+            if len(queue) <= MAX_COMMANDS_A_SOURCE and queued <= MAX_BYTES_A_SOURCE:
+                requests, taken_bytes = [*queue], queued
+                queue.clear()
+            else:
+                requests, taken_bytes = take_some(queue, self._database.limits.max_message_bytes)
+                if queue:
+                    rest[source] = queued - taken_bytes
             if requests:
-                portions.append(Portion(source, requests, [None] * len(requests)))
+                sources.append(source)
+                taken.append(requests)
                 count += len(requests)
                 size += taken_bytes
-        return portions
+        self._sources |= rest
+        return sources, taken
 
     def _execute(self) -> Committed | None:
-        portions = self._take()
-        if not portions:
+        sources, taken = self._take()
+        if not sources:
             return None
-        runs = plan([portion.requests for portion in portions])
-        requests: list[Request] = []
-        for source, start, end in runs:
-            requests += portions[source].requests[start:end]
-        batch: Batch = run_batch(self._database, requests, self._clock.now_ms())
-        position = 0
-        for source, start, end in runs:
-            until = position + end - start
-            portions[source].outcomes[start:end] = batch.outcomes[position:until]
-            position = until
-        self.commands += len(requests)
+        plan = Plan(taken)
+        batch: Batch = run_batch(self._database, plan.requests, self._clock.now_ms())
+        outcomes = plan.by_source(batch.outcomes)
+        self.commands += len(plan.requests)
         self.commits += max(1, len(batch.transactions))
-        self.largest_batch = max(self.largest_batch, len(requests))
-        return Committed(portions, batch.transactions)
+        self.largest_batch = max(self.largest_batch, len(plan.requests))
+        return Committed(zip(sources, taken, outcomes, strict=True), batch.transactions)
 
     def _work(self, job: Job) -> Committed | None:
         try:

@@ -127,28 +127,23 @@ class RequestParser:
 
     def feed(self, data: bytes | memoryview) -> None:
         """Take bytes that have been received."""
-        if (
-            len(data) <= _CHUNK
-            and self._position == len(self._data)
-            and self._missing is None
-            and not (self._whole or self.broken)
-        ):
-            # Nothing is left of before: what comes whole is not even kept.
-            self._data.clear()
-            self._position = self._searched = self._unsplittable = 0
-            taken = self._take(bytes(data))
-            if taken < len(data):
-                self._data += data[taken:]
-                self._unsplittable = max(0, self._unsplittable - taken)
-                self._awaited = max(0, self._awaited - taken)
-            return
         if self._position:
             del self._data[: self._position]
             self._searched -= self._position
             self._unsplittable -= self._position
             self._awaited = max(0, self._awaited - self._position)
             self._position = 0
-        self._data += data
+        size = len(data)
+        if self._data or self._whole or self._missing is not None or self.broken or size > _CHUNK:
+            self._data += data
+            return
+        # Nothing is left of before: what comes whole is not even kept.
+        self._searched = 0
+        taken = self._take(bytes(data))
+        if taken < size:
+            self._data += data[taken:]
+            self._unsplittable = max(0, self._unsplittable - taken)
+            self._awaited = max(0, self._awaited - taken)
 
     def expect(self, head: list[bytes]) -> None:
         """Read commands that have one word more than ``head``, and begin with it, as runs.
@@ -179,6 +174,8 @@ class RequestParser:
         if self.broken:
             raise self._refusal or Protocol("the connection is broken")
         if self._missing is None:
+            if not self._data:
+                return None
             while self._unsplittable <= self._position < len(self._data) >= self._awaited:
                 self._read_whole()
                 if self._whole:
@@ -231,9 +228,9 @@ class RequestParser:
             taken = self._split(chunk)
             if taken < len(chunk):
                 self._unsplittable = len(chunk)
-        if taken:
-            self._is_first_line = False
-            self._whole_size = taken
+            if taken:
+                self._is_first_line = False
+        self._whole_size = taken
         return taken
 
     def _take_run(self, chunk: bytes) -> int:
