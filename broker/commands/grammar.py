@@ -362,7 +362,13 @@ def check(syntax: Syntax, command: Any) -> None:
                 argument.kind.check(item)
         else:
             argument.kind.check(value)
-    defaults = getattr(syntax.command, "_field_defaults", {})
+    defaults: dict[str, Any] = getattr(syntax.command, "_field_defaults", {})
+    options = command[len(syntax.arguments) :]
+    if len(options) == len(defaults) and all(map(operator.is_, options, defaults.values())):
+        # None was given, as mostly.
+        if syntax.rule is not None:
+            syntax.rule(command, ())
+        return
     for option in syntax.options:
         value = getattr(command, option.field)
         # None is "not given" only where that is what leaving it out means.

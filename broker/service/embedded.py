@@ -30,6 +30,9 @@ REMOVAL_PAUSE = 2.0
 #: How often a waiting pull looks at the file's time stamps: two system calls.
 LOOK_SECONDS = 0.02
 
+#: A time that never comes.
+NEVER = 2**62
+
 _REMOVING = (QueueDelete, ChannelDelete, ChannelUnsubscribe, UserDelete)
 
 
@@ -68,6 +71,8 @@ class EmbeddedBroker:
         # What the system calls the process's user, looked up once.
         self._logins: dict[int, str] = {}
         self._database = Database(path, Limits(max_message_bytes))
+        # Nothing is to be cleaned up before that time, unless somebody else writes.
+        self._calm_until = 0
         self._lock = OwnerLock(path)
 
     def execute(self, command: Any) -> Any:
@@ -107,30 +112,27 @@ class EmbeddedBroker:
                 return outcome
             is_over = not self._wait(seen, deadline, due_at)
 
-    def _wait(self, seen: object, deadline: float, due_at: int | None) -> bool:
+    def _wait(self, seen: object, deadline: float, due_at: int) -> bool:
         """Wait until the file differs from ``seen`` or ``due_at`` comes; False at the deadline."""
         while (left := deadline - time.monotonic()) > 0:
             if self._stamps() != seen:
                 return True
-            pause = min(left, LOOK_SECONDS)
-            if due_at is not None:
-                until_due = (due_at - wall_clock_ms()) / 1000
-                if until_due <= 0:
-                    return True
-                pause = min(pause, until_due)
-            time.sleep(pause)
+            until_due = (due_at - wall_clock_ms()) / 1000
+            if until_due <= 0:
+                return True
+            time.sleep(min(left, LOOK_SECONDS, until_due))
         return False
 
     def _stamps(self) -> tuple[tuple[int, int] | None, ...]:
         """Return what changes with every commit: times and sizes of the file and its log."""
         return tuple(_stamp(path) for path in (self._path, f"{self._path}-wal"))
 
-    def _transact(self, command: Any) -> tuple[Any, int | None]:
+    def _transact(self, command: Any) -> tuple[Any, int]:
         """Execute a command in one transaction.
 
         Returns:
             Its result, and if it was a waiting pull that found nothing, when
-            something in that queue falls due.
+            something in that queue falls due, or there is something to be cleaned up.
         """
         creates = syntax_of(type(command)).creates
         if not creates and not os.path.exists(self._path):
@@ -140,14 +142,22 @@ class EmbeddedBroker:
             with self._database.transaction(wall_clock_ms()) as tx:
                 principal = self._principal(tx)
                 (outcome,) = execute(tx, [Request(principal, command)])
-                upkeep.clean_up(tx, REMOVAL_SLICE)
-                if outcome == ():
-                    # What expires elsewhere may be what is waited for here.
-                    upkeep.note_next_clean_up(tx)
+                calm_until = self._clean_up(tx)
+        self._calm_until = calm_until
         if isinstance(outcome, Exception):
             raise outcome
-        times = [*tx.due.values(), *([] if tx.clean_up_at is None else [tx.clean_up_at])]
-        return outcome, min(times, default=None)
+        # What expires elsewhere may be what is waited for here.
+        return outcome, min([*tx.due.values(), calm_until])
+
+    def _clean_up(self, tx: Transaction) -> int:
+        """Take away a slice of what has had its time; return when there is more to be."""
+        calm_until = self._calm_until
+        if tx.is_undisturbed and tx.now < calm_until and not tx.left_to_clean_up:
+            return calm_until if tx.clean_up_at is None else min(calm_until, tx.clean_up_at)
+        if upkeep.clean_up(tx, REMOVAL_SLICE):
+            return tx.now
+        upkeep.note_next_clean_up(tx)
+        return NEVER if tx.clean_up_at is None else tx.clean_up_at
 
     def _finish_removals(self) -> None:
         """Take away what a deletion left, letting others in between the slices.

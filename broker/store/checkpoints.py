@@ -40,22 +40,25 @@ class Checkpoints:
         self._done = 0
         self._execute("PRAGMA wal_autocheckpoint=0")
 
-    def run_if_due(self) -> None:
-        """Move the log into the file if it has grown by enough since the last time.
+    def are_due(self) -> bool:
+        """Return whether the log has grown by enough since the last one."""
+        frames = self._frames()
+        if frames < self._done:
+            # All of it was in the file, so it was begun anew.
+            self._done = 0
+        return frames - self._done >= dialect.CHECKPOINT_PAGES
+
+    def run(self) -> None:
+        """Move the log into the file.
 
         What a reader, such as a back-up, still needs stays in the log.
 
         Raises:
             sqlite3.Error: it failed; what was committed is safe in the log.
         """
-        frames = self._frames()
-        if frames < self._done:
-            # All of it was in the file, so it was begun anew.
-            self._done = 0
-        if frames - self._done >= dialect.CHECKPOINT_PAGES:
-            # At the next attempt too, if this one fails, there is as much more to do.
-            self._done = frames
-            self._execute("PRAGMA wal_checkpoint(PASSIVE)")
+        # At the next attempt too, if this one fails, there is as much more to do.
+        self._done = self._frames()
+        self._execute("PRAGMA wal_checkpoint(PASSIVE)")
 
     def close(self) -> None:
         """Let go of the index; only once the connection is closed."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sqlite3
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 
@@ -11,8 +12,18 @@ from sqlalchemy import Connection
 from ..errors import BrokerError, Invalid, NotFound, Unavailable
 from . import schema
 from .checkpoints import Checkpoints
-from .dialect import SQLiteDialect, StoreFailure, begin, commit, cut_file, translated
+from .dialect import (
+    DRIVER_ERRORS,
+    SQLiteDialect,
+    StoreFailure,
+    begin,
+    commit,
+    cut_file,
+    translate,
+)
 from .ids import BLOCK, Ids
+from .memory import Memory
+from .room import Room
 from .statements import BULKS_OF_A_SERVER
 from .transaction import Limits, Transaction
 
@@ -37,6 +48,10 @@ class Database:
         self._dialect = SQLiteDialect(path)
         self._engine = self._dialect.create_engine()
         self._connection: Connection | None = None
+        # The driver's own, beneath it.
+        self._driver: sqlite3.Connection | None = None
+        self._memory = Memory()
+        self._room = Room(path)
         # Of an owner that stays.
         self._checkpoints: Checkpoints | None = None
         self._ids_left = (0, 0)
@@ -76,6 +91,8 @@ class Database:
                 connection.close()
                 raise
         self._connection = connection
+        self._driver = connection.connection.driver_connection
+        self._memory = Memory()
 
     def _create_file(self) -> None:
         """Make an empty file only its owner may read; SQLite makes the rest to match it.
@@ -108,32 +125,37 @@ class Database:
             StoreFailure: an I/O error; whether it was committed is not known, and
                 the connection is closed.
         """
-        connection = self._connection
-        if connection is None:
+        connection, driver = self._connection, self._driver
+        if connection is None or driver is None:
             raise AssertionError("the database is not open")
-        with self.errors():
-            # On the driver: SQLAlchemy's own transactions cost a lone send some 20 us.
-            driver = connection.connection
-            begin(driver)
+        # On the driver: SQLAlchemy's own transactions cost a lone send some 20 us.
+        cursor = driver.cursor()
+        try:
+            begin(cursor)
             try:
                 ids = Ids(self._ids_left, BLOCK if self._checkpoints else 1)
                 tx = Transaction(
-                    connection, self._dialect.name, self.path, now, self.limits, ids,
-                    has_consumers=self.has_consumers,
+                    connection, cursor, self._dialect.name, now, self.limits, self._room, ids,
+                    self._memory, has_consumers=self.has_consumers,
                 )  # fmt: skip
-                try:
-                    yield tx
-                    tx.flush()
-                finally:
-                    tx.close()
+                yield tx
+                tx.flush()
+                # What the transaction has to tell is read later. Were it still open when the
+                # last reference goes, its statement would be reset under the next one's feet.
+                cursor.close()
                 commit(driver)
             except BaseException:
+                cursor.close()
                 driver.rollback()
                 raise
+            tx.committed()
             if self._checkpoints:
                 self._ids_left = tx.ids.left
             if tx.cuts_file:
                 cut_file(connection)
+        except DRIVER_ERRORS as error:
+            self._refuse(error)
+            raise
 
     def keep(self) -> None:
         """Be the database of one owner until it is closed; from now on.
@@ -155,23 +177,30 @@ class Database:
             BrokerError: it was refused, for a full disk; the log stays, nothing is lost.
             StoreFailure: an I/O error.
         """
-        if self._checkpoints is not None:
+        if self._checkpoints is not None and self._checkpoints.are_due():
             with self.errors():
-                self._checkpoints.run_if_due()
+                self._checkpoints.run()
 
     @contextmanager
     def errors(self) -> Iterator[None]:
         """Translate the driver's errors, and let go of the file after a failure."""
         try:
-            with translated(self.path, is_open=self.is_open):
-                yield
-        except StoreFailure:
-            self.abandon()
+            yield
+        except DRIVER_ERRORS as error:
+            self._refuse(error)
             raise
+
+    def _refuse(self, error: Exception) -> None:
+        """Raise what a driver's error means, if it is one of the database."""
+        meaning = translate(self.path, error, is_open=self.is_open)
+        if isinstance(meaning, StoreFailure):
+            self.abandon()
+        if meaning is not None:
+            raise meaning from error
 
     def abandon(self) -> None:
         """Give the connection up after a failure, without a word more to the file."""
-        connection, self._connection = self._connection, None
+        connection, self._connection, self._driver = self._connection, None, None
         if connection is not None:
             connection.invalidate()
             connection.close()
@@ -183,7 +212,7 @@ class Database:
             # A disk that is full or fails: then they are never given out, and nothing is lost.
             with suppress(BrokerError, StoreFailure), self.transaction(0) as tx:
                 tx.return_ids()
-        connection, self._connection = self._connection, None
+        connection, self._connection, self._driver = self._connection, None, None
         if connection is not None:
             with self.errors():
                 connection.close()

@@ -9,10 +9,10 @@ import os
 import sqlite3
 from collections.abc import Callable, Collection, Iterator
 from contextlib import contextmanager
-from typing import Any
+from typing import Any, Final
 
 from sqlalchemy import Connection, Engine, create_engine, event
-from sqlalchemy.engine.interfaces import DBAPIConnection
+from sqlalchemy.engine.interfaces import DBAPIConnection, DBAPICursor
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.pool import NullPool, StaticPool
 
@@ -34,6 +34,10 @@ UNSUITABLE_FILE_SYSTEMS = frozenset(
     ["nfs", "nfs4", "cifs", "smb3", "smbfs", "9p", "afs", "ceph", "glusterfs", "lustre", "virtiofs",
      "fuse.sshfs", "fuse.s3fs", "fuse.rclone", "fuse.glusterfs", "vboxsf", "prl_fs", "davfs"]
 )  # fmt: skip
+
+
+#: What the driver raises, and SQLAlchemy for it.
+DRIVER_ERRORS: Final = (sqlite3.Error, DBAPIError)
 
 
 class StoreFailure(Exception):
@@ -173,22 +177,16 @@ def check_is_ours(tables: Collection[str]) -> None:
 
 
 @contextmanager
-def translated(path: str, *, is_open: bool = False) -> Iterator[None]:
-    """Translate the driver's errors into the broker's; the only place where that is done.
-
-    Args:
-        path: of the database.
-        is_open: whether it was open already, so that something may have been written.
+def translated(path: str) -> Iterator[None]:
+    """Translate the driver's errors into the broker's, where none is open yet.
 
     Raises:
         BrokerError, StoreFailure: what an error of the database means.
     """
     try:
         yield
-    except (BrokerError, StoreFailure):
-        raise
-    except (sqlite3.Error, DBAPIError) as error:
-        meaning = translate(path, error, is_open=is_open)
+    except DRIVER_ERRORS as error:
+        meaning = translate(path, error)
         if meaning is None:
             raise
         raise meaning from error
@@ -200,6 +198,11 @@ def translate(
     """Return what a driver's error means, or None if it is no error of the database.
 
     A :class:`StoreFailure` is returned for I/O errors and a damaged file.
+
+    Args:
+        path: of the database.
+        error: one of :data:`DRIVER_ERRORS`.
+        is_open: whether it was open already, so that something may have been written.
     """
     original = error.orig if isinstance(error, DBAPIError) else error
     if not isinstance(original, sqlite3.Error):
@@ -226,23 +229,28 @@ def _beginning(engine: Engine) -> Engine:
     return engine
 
 
-def begin(connection: DBAPIConnection) -> None:
+def begin(cursor: sqlite3.Cursor | DBAPICursor) -> None:
     """Begin a transaction that may write, without SQLAlchemy."""
-    cursor = connection.cursor()
     cursor.execute("BEGIN IMMEDIATE")
-    cursor.close()
 
 
-def commit(connection: DBAPIConnection) -> None:
+def commit(connection: sqlite3.Connection) -> None:
     """Commit it; a refused one leaves the transaction, and its lock, open."""
     connection.commit()
+
+
+def data_version(cursor: sqlite3.Cursor) -> int:
+    """Return a number that is another once some other connection has written."""
+    return int(cursor.execute("PRAGMA data_version").fetchone()[0])
 
 
 def _begin_once(connection: DBAPIConnection) -> None:
     """Begin, but where it is SQLAlchemy that hears of a transaction that was begun without it."""
     driver: Any = connection
     if not driver.in_transaction:
-        begin(connection)
+        cursor = connection.cursor()
+        begin(cursor)
+        cursor.close()
 
 
 def _full(path: str, error: sqlite3.Error) -> BrokerError:

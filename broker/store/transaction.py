@@ -2,22 +2,25 @@
 
 from __future__ import annotations
 
-import os
+import sqlite3
 from collections import defaultdict
-from collections.abc import Iterator, Sequence
+from collections.abc import Hashable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any, NamedTuple
 
 from sqlalchemy import Connection
 
 from ..errors import Full
+from ..models import Queue
 from ..models.sequences import ID_SEQUENCE
-from ..names import MIN_FREE_BYTES
 from . import statements as sql
-from .dialect import free_pages
+from .dialect import data_version
 from .ids import Ids
+from .memory import Memory
+from .room import Room
 from .statements import BULK_SIZES, Bulk, ByIds, Statement
 
+QUEUES = Queue.__tablename__
 #: Wakes whoever waits for a queue that is gone.
 EVERYONE = 1_000_000_000
 
@@ -76,15 +79,25 @@ class CounterChanges:
         """Return the parameters of the statement that adds these changes."""
         return self.ready, self.delayed, self.leased, self.dead, self.bytes, self.dropped, key
 
+    def added_to(self, queue: QueueRow) -> QueueRow:
+        """Return a queue as it is once that statement has run."""
+        return queue._replace(
+            ready=queue.ready + self.ready,
+            delayed=queue.delayed + self.delayed,
+            leased=queue.leased + self.leased,
+            dead=queue.dead + self.dead,
+            bytes=queue.bytes + self.bytes,
+        )
+
 
 class Transaction:
     """One transaction of the store. Handlers never commit it.
 
     Attributes:
-        connection: SQLAlchemy's, for whatever is not hot.
         now: milliseconds since 1970, UTC, the same for the whole transaction.
         limits: what the broker allows.
         ids: where ids come from.
+        is_undisturbed: whether no other connection has written since the last transaction.
         has_consumers: whether leases that live as long as a connection can be alive:
             only in the server that gave them.
         woken_queues: how many deliveries became ready and were not taken again, by the
@@ -104,15 +117,16 @@ class Transaction:
     def __init__(
         self,
         connection: Connection,
+        cursor: sqlite3.Cursor,
         dialect: str,
-        path: str,
         now: int,
         limits: Limits,
+        room: Room,
         ids: Ids,
+        memory: Memory,
         *,
         has_consumers: bool,
     ) -> None:
-        self.connection = connection
         self.now = now
         self.limits = limits
         self.ids = ids
@@ -126,27 +140,35 @@ class Transaction:
         self.ended: set[str] = set()
         self.changed_users: set[int] = set()
         self.cuts_file = False
+        self._connection = connection
         self._dialect = dialect
-        self._path = path
-        self._has_room: bool | None = None
-        self._driver = connection.connection
-        self._cursor = self._driver.cursor()
-        self._queues: dict[str, QueueRow] = {}
-        self._names: dict[int, str] = {}
+        self._room = room
+        self._cursor = cursor
+        # Rows as they are now, by their keys: a queue by its name and its id, a principal
+        # by ``("uid", uid)``. Those of before are the memory's, as long as all that this
+        # transaction has changed of such is here.
+        self._rows: dict[Hashable, Any] = {}
+        self._memory = memory
+        self._knows_changes = True
+        self.is_undisturbed = memory.begin(data_version(cursor))
         self._counters: dict[int, CounterChanges] = {}
         self._channel_counters: dict[int, CounterChanges] = {}
         self._users: dict[int, str] = {}
 
-    def close(self) -> None:
-        """Let go of the cursor, in the thread that ran its statements.
-
-        What the transaction has to tell is read in another thread. Were the cursor
-        still open there when the last reference goes, its statement would be reset
-        under the next transaction's feet, which has it from the driver's cache.
-        """
-        self._cursor.close()
+    def committed(self) -> None:
+        """Take note that it was: what it knows is what the database holds."""
+        if self._knows_changes:
+            self._memory.learn(self._rows)
+        else:
+            self._memory.forget()
 
     # --- statements ---
+
+    @property
+    def connection(self) -> Connection:
+        """SQLAlchemy's connection, for whatever is not hot; it may change anything."""
+        self._knows_changes = False
+        return self._connection
 
     def one(self, statement: Statement, parameters: Sequence[Any]) -> Any:
         """Run a statement and return its first row, or None."""
@@ -156,17 +178,17 @@ class Transaction:
     def all(self, statement: Statement, parameters: Sequence[Any]) -> list[Any]:
         """Run a statement and return all its rows."""
         self._cursor.execute(statement.sql(self._dialect), parameters)
-        return list(self._cursor.fetchall())
+        return self._cursor.fetchall()
 
     def stream(self, statement: Statement, parameters: Sequence[Any]) -> Any:
         """Run a statement on a cursor of its own, to be fetched from row by row."""
-        cursor = self._driver.cursor()
-        cursor.execute(statement.sql(self._dialect), parameters)
-        return cursor
+        return self._cursor.connection.execute(statement.sql(self._dialect), parameters)
 
     def run(self, statement: Statement, parameters: Sequence[Any]) -> int:
         """Run a statement and return how many rows it changed."""
         self._cursor.execute(statement.sql(self._dialect), parameters)
+        if statement.changes == QUEUES:
+            self._knows_changes = False
         return int(self._cursor.rowcount)
 
     def run_bulk(self, statement: Bulk, rows: Sequence[Any], *shared: Any) -> None:
@@ -177,11 +199,16 @@ class Transaction:
             rows: the parameters of all rows, one row after the other.
             shared: the parameters that all rows share.
         """
+        if len(rows) == statement.width:
+            self._cursor.execute(statement.of(1).sql(self._dialect), [*shared, *rows])
+            return
         for text, parameters in self._bulk(statement, rows, shared):
             self._cursor.execute(text, parameters)
 
     def all_bulk(self, statement: Bulk, rows: Sequence[Any], *shared: Any) -> list[Any]:
         """Return what a statement finds for many rows at once, in no order."""
+        if len(rows) == statement.width:
+            return self.all(statement.of(1), [*shared, *rows])
         found: list[Any] = []
         for text, parameters in self._bulk(statement, rows, shared):
             self._cursor.execute(text, parameters)
@@ -192,16 +219,13 @@ class Transaction:
         self, statement: Bulk, rows: Sequence[Any], shared: Sequence[Any]
     ) -> Iterator[tuple[str, Sequence[Any]]]:
         """Yield the statements, and their parameters, that do it for all rows."""
-        if isinstance(statement, ByIds) and len(rows) > 1:
+        if isinstance(statement, ByIds) and rows:
             first, last = min(rows), max(rows)
             if last - first == len(rows) - 1:
                 yield statement.span.sql(self._dialect), [*shared, first, last]
                 return
         width = statement.width
         position, left = 0, len(rows) // width
-        if left == 1:
-            yield statement.of(1).sql(self._dialect), [*shared, *rows]
-            return
         for size in BULK_SIZES:
             text = statement.of(size).sql(self._dialect) if left >= size else ""
             while left >= size:
@@ -215,6 +239,8 @@ class Transaction:
     def run_many(self, statement: Statement, rows: Sequence[Sequence[Any]]) -> None:
         """Run a statement once for each row of parameters."""
         self._cursor.executemany(statement.sql(self._dialect), rows)
+        if statement.changes == QUEUES:
+            self._knows_changes = False
 
     @contextmanager
     def savepoint(self) -> Iterator[None]:
@@ -238,7 +264,8 @@ class Transaction:
             self._cursor.execute("RELEASE broker")
             self._counters.clear()
             self._channel_counters.clear()
-            self._forget()
+            self._knows_changes = False
+            self._rows.clear()
             self.ids.left = ids_left
             (
                 self.woken_queues, self.woken_channels, self.due, self.channels_due,
@@ -250,24 +277,14 @@ class Transaction:
     # --- room ---
 
     def check_room(self) -> None:
-        """Refuse to store more when the disk is nearly full; asked once a transaction.
+        """Refuse to store more when the disk is nearly full.
 
         Raises:
             Full: less than :data:`~broker.names.MIN_FREE_BYTES` is free, on the disk and
                 inside the file together; it clears by itself.
         """
-        if self._has_room is None:
-            self._has_room = self._free_bytes() >= MIN_FREE_BYTES
-        if not self._has_room:
+        if not self._room.is_there(self._connection):
             raise Full("the disk is nearly full: nothing more is stored until there is room")
-
-    def _free_bytes(self) -> int:
-        disk = os.statvfs(os.path.dirname(self._path) or ".")
-        free = disk.f_bavail * disk.f_frsize
-        if free >= MIN_FREE_BYTES:
-            return free
-        pages, page_size = free_pages(self.connection)
-        return free + pages * page_size
 
     # --- ids ---
 
@@ -290,6 +307,19 @@ class Transaction:
         self.run(sql.ALLOCATE_BEYOND, (last, ID_SEQUENCE))
         self.ids.forget()
 
+    # --- what is known ---
+
+    def recall(self, key: Hashable) -> Any:
+        """Return what is known by a key without asking the database, or None."""
+        found = self._rows.get(key)
+        if found is None and self._knows_changes:
+            found = self._memory.get(key)
+        return found
+
+    def remember(self, key: Hashable, row: Any) -> None:
+        """Know a row by a key: from its commit on in later transactions too."""
+        self._rows[key] = row
+
     # --- users ---
 
     def user_name(self, user_id: int) -> str:
@@ -303,25 +333,20 @@ class Transaction:
     # --- queues and their counters ---
 
     def find_queue(self, name: str) -> QueueRow | None:
-        """Return a queue by name, read once a transaction."""
-        queue = self._queues.get(name)
-        if queue is None:
-            queue = self._remember(self.one(sql.FIND_QUEUE, (name,)))
-        return queue
+        """Return a queue by name, as it was when its counters were written last."""
+        found: QueueRow | None = self.recall(name)
+        return found or self._found(self.one(sql.FIND_QUEUE, (name,)))
 
     def find_queue_by_id(self, queue_id: int) -> QueueRow | None:
-        """Return a queue by id, read once a transaction."""
-        name = self._names.get(queue_id)
-        if name is not None:
-            return self._queues[name]
-        return self._remember(self.one(sql.FIND_QUEUE_BY_ID, (queue_id,)))
+        """Return a queue by id, as it was when its counters were written last."""
+        found: QueueRow | None = self.recall(queue_id)
+        return found or self._found(self.one(sql.FIND_QUEUE_BY_ID, (queue_id,)))
 
-    def _remember(self, row: Any) -> QueueRow | None:
+    def _found(self, row: Any) -> QueueRow | None:
         if row is None:
             return None
-        queue = QueueRow(*row)
-        self._queues[queue.name] = queue
-        self._names[queue.id] = queue.name
+        queue: QueueRow = tuple.__new__(QueueRow, row)
+        self._rows[queue.name] = self._rows[queue.id] = queue
         return queue
 
     def forget_queues(self) -> None:
@@ -361,16 +386,17 @@ class Transaction:
 
     def flush(self) -> None:
         """Write the counters; called before they are read, and before the commit."""
-        owed = (
-            (sql.ADD_TO_QUEUE, self._counters),
-            (sql.ADD_TO_SUBSCRIPTIONS, self._channel_counters),
-        )
-        for statement, counters in owed:
-            if counters:
-                self.run_many(statement, [c.row(key) for key, c in counters.items()])
-                counters.clear()
-        self._forget()
-
-    def _forget(self) -> None:
-        self._queues.clear()
-        self._names.clear()
+        if self._counters:
+            changes = [c.row(key) for key, c in self._counters.items()]
+            self._cursor.executemany(sql.ADD_TO_QUEUE.sql(self._dialect), changes)
+            for queue_id, counters in self._counters.items():
+                queue: QueueRow | None = self.recall(queue_id)
+                if queue is not None:
+                    self._rows[queue.name] = self._rows[queue_id] = counters.added_to(queue)
+            self._counters.clear()
+        if self._channel_counters:
+            changes = [c.row(key) for key, c in self._channel_counters.items()]
+            self.run_many(sql.ADD_TO_SUBSCRIPTIONS, changes)
+            self._channel_counters.clear()
+        if not self._knows_changes:
+            self._rows.clear()

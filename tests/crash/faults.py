@@ -55,9 +55,9 @@ def reply_before_commit() -> None:
     commit: Any = database.commit  # type: ignore[attr-defined]
     last = time.monotonic()
 
-    def begin_or_go_on(connection: Any) -> None:
-        if not connection.in_transaction:
-            begin(connection)
+    def begin_or_go_on(cursor: Any) -> None:
+        if not cursor.connection.in_transaction:
+            begin(cursor)
 
     def commit_lazily(connection: Any) -> None:
         nonlocal last

@@ -27,13 +27,14 @@ from broker.commands.queue import (
 )
 from broker.commands.request import Request
 from broker.errors import BrokerError, Full, Internal, NotFound, TooBig, Unavailable
-from broker.store import statements
+from broker.store import room, statements
 from broker.store.batch import run_batch
 from broker.store.database import Database
 from broker.store.dialect import StoreFailure, translate
 from broker.store.handlers.registry import HANDLERS
 from broker.store.handlers.upkeep import clean_up
-from broker.store.transaction import Limits, Transaction
+from broker.store.room import Room
+from broker.store.transaction import Limits
 
 
 def test_the_pragmas_are_those_that_keep_the_promises(store: Store) -> None:
@@ -390,7 +391,8 @@ def test_a_known_key_is_answered_though_the_disk_is_nearly_full(
         ChannelPublish("c", b"x", key="k"),
     ]
     first = [store.run(command) for command in commands]
-    monkeypatch.setattr(Transaction, "_free_bytes", lambda self: 0)
+    monkeypatch.setattr(room, "_HOLDS_S", 0)
+    monkeypatch.setattr(Room, "free_bytes", lambda self, connection: 0)
     # As if the reply had been lost: the client sends it again.
     again = [store.run(command) for command in commands]
     assert [answer._replace(duplicate=False) for answer in again] == first

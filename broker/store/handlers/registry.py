@@ -26,21 +26,24 @@ def execute(tx: Transaction, requests: Sequence[Request]) -> list[Any]:
     Returns:
         For each request its result, or the :class:`BrokerError` that refused it.
     """
-    outcomes: list[Any] = []
-    for kind, group in groupby(requests, key=_kind_of):
-        handler = HANDLERS.get(kind)
-        batch = list(group)
-        if handler is None:
-            refusal: BrokerError = Invalid(f"{kind.__name__} cannot be executed here")
-            outcomes += [refusal] * len(batch)
-        else:
-            outcomes += handler(tx, batch)
+    kinds = [type(command) for _, command in requests]
+    if len({*kinds}) == 1:
+        outcomes = _execute_kind(tx, kinds[0], [*requests])
+    else:
+        outcomes = []
+        for kind, group in groupby(kinds):
+            start = len(outcomes)
+            outcomes += _execute_kind(tx, kind, [*requests[start : start + len([*group])]])
     tx.flush()
     return outcomes
 
 
-def _kind_of(request: Request) -> type:
-    return type(request.command)
+def _execute_kind(tx: Transaction, kind: type, requests: list[Request]) -> list[Any]:
+    handler = HANDLERS.get(kind)
+    if handler is None:
+        refusal: BrokerError = Invalid(f"{kind.__name__} cannot be executed here")
+        return [refusal] * len(requests)
+    return handler(tx, requests)
 
 
 def all_or_none(tx: Transaction, requests: Sequence[Request]) -> list[Any]:

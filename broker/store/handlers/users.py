@@ -51,10 +51,15 @@ def principal_of_uid(tx: Transaction, uid: int, login: str) -> Principal:
     ``login:uid:2`` and so on: they are never mixed up, and nobody is kept out by
     whoever registered a name first.
     """
+    known: Principal | None = tx.recall(("uid", uid))
+    if known is not None:
+        return known
     row = tx.one(sql.FIND_PRINCIPAL, (uid,))
     if row is not None:
         user_id, name, is_admin = row
-        return Principal(user_id, name, bool(is_admin))
+        principal = Principal(user_id, name, bool(is_admin))
+        tx.remember(("uid", uid), principal)
+        return principal
     first = tx.connection.scalar(select(func.count()).select_from(UserModel)) == 0
     return _insert_user(tx, _free_name(tx, uid, login), None, uid, is_admin=first)
 

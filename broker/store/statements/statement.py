@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Any, Final, cast
 
-from sqlalchemy import ColumnElement, Table, bindparam, delete, insert, literal_column
+from sqlalchemy import ColumnElement, Table, UpdateBase, bindparam, delete, insert, literal_column
 from sqlalchemy.dialects import sqlite
 from sqlalchemy.engine.interfaces import Dialect
 
@@ -25,18 +25,22 @@ class Statement:
             their values are given; where and how often they stand in it is its own affair.
     """
 
-    __slots__ = ("_build", "_sql", "parameters")
+    __slots__ = ("_build", "_sql", "changes", "parameters")
 
     def __init__(self, build: Callable[[], Any], *parameters: str) -> None:
         self._build = build
         self._sql: dict[str, str] = {}
+        #: The name of the table that it changes, once its text was asked for, or None.
+        self.changes: str | None = None
         self.parameters = parameters
 
     def sql(self, dialect: str) -> str:
         """Return the text of the statement for a dialect, by its name."""
         text = self._sql.get(dialect)
         if text is None:
-            compiled = self._build().compile(dialect=_DIALECTS[dialect]())
+            built = self._build()
+            self.changes = str(built.table) if isinstance(built, UpdateBase) else None
+            compiled = built.compile(dialect=_DIALECTS[dialect]())
             named = tuple(compiled.positiontup or ())
             if sorted(named) != sorted(self.parameters):
                 raise AssertionError(f"parameters are {named}, not {self.parameters}")
