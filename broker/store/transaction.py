@@ -167,7 +167,7 @@ class Transaction:
     @property
     def connection(self) -> Connection:
         """SQLAlchemy's connection, for whatever is not hot; it may change anything."""
-        self._knows_changes = False
+        self._forget()
         return self._connection
 
     def one(self, statement: Statement, parameters: Sequence[Any]) -> Any:
@@ -188,7 +188,7 @@ class Transaction:
         """Run a statement and return how many rows it changed."""
         self._cursor.execute(statement.sql(self._dialect), parameters)
         if statement.changes == QUEUES:
-            self._knows_changes = False
+            self._forget()
         return int(self._cursor.rowcount)
 
     def run_bulk(self, statement: Bulk, rows: Sequence[Any], *shared: Any) -> None:
@@ -240,7 +240,7 @@ class Transaction:
         """Run a statement once for each row of parameters."""
         self._cursor.executemany(statement.sql(self._dialect), rows)
         if statement.changes == QUEUES:
-            self._knows_changes = False
+            self._forget()
 
     @contextmanager
     def savepoint(self) -> Iterator[None]:
@@ -264,7 +264,7 @@ class Transaction:
             self._cursor.execute("RELEASE broker")
             self._counters.clear()
             self._channel_counters.clear()
-            self._knows_changes = False
+            self._forget()
             self._rows.clear()
             self.ids.left = ids_left
             (
@@ -315,6 +315,15 @@ class Transaction:
         if found is None and self._knows_changes:
             found = self._memory.get(key)
         return found
+
+    def _forget(self) -> None:
+        """Know nothing any more: something changes it that is not looked through.
+
+        Rows are read once more from then on, and once more after the counters were written.
+        """
+        if self._knows_changes:
+            self._knows_changes = False
+            self._rows.clear()
 
     def remember(self, key: Hashable, row: Any) -> None:
         """Know a row by a key: from its commit on in later transactions too."""

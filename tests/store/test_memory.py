@@ -14,7 +14,7 @@ from stores import Store
 
 from broker import connect
 from broker.commands.channel import ChannelCreate, ChannelPublish, ChannelPull, ChannelSubscribe
-from broker.commands.message import MessageAck, MessageNack
+from broker.commands.message import MessageAck, MessageExtend, MessageNack
 from broker.commands.queue import (
     QueueCreate,
     QueueDelete,
@@ -159,6 +159,9 @@ COMMANDS = st.one_of(
     st.builds(lambda receipts, dead: MessageNack(receipts, dead=dead), RECEIPTS, st.booleans()),
     st.sampled_from([ChannelPublish("c", b"p"), ChannelPull("c")]),
     st.builds(QueueSet, NAMES, SETTINGS),
+    NAMES.map(lambda queue: QueueCreate(queue, if_missing=True)),
+    NAMES.map(lambda queue: QueueDelete(queue, if_exists=True)),
+    RECEIPTS.map(lambda receipts: MessageExtend(*receipts)),
     NAMES.map(QueueShow),
     NAMES.map(QueuePurge),
 )  # fmt: skip
