@@ -7,6 +7,7 @@ with a text that says what is allowed.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from typing import Final
 
@@ -59,7 +60,10 @@ MAX_TIME_MS: Final = 253_402_300_799_999
 MAX_INTEGER: Final = 2**63 - 1
 
 _NAME_CHARACTERS = frozenset("ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789._:-")
-_RECEIPT_CHARACTERS = frozenset("0123456789abcdefghijklmnopqrstuvwxyz.")
+_RECEIPT_FORM: Final = "[0-9a-z.]{1,32}"
+_RECEIPT: Final = re.compile(_RECEIPT_FORM)
+#: Some in a row, each behind a space.
+RECEIPTS: Final = re.compile(f"{_RECEIPT_FORM}(?: {_RECEIPT_FORM})*".encode())
 _NAME_RULE = "1 to 128 characters of A-Z a-z 0-9 . _ : -, not starting with -"
 _UNITS = {"ms": 1, "s": 1000, "m": 60_000, "h": 3_600_000, "d": 86_400_000}
 _SIZE_UNITS = {"": 1, "K": 1024, "M": 1024**2, "G": 1024**3}
@@ -128,11 +132,7 @@ def check_body_size(size: int, max_message_bytes: int) -> None:
 
 def check_receipt(receipt: str) -> str:
     """Return ``receipt`` if it has the form of one: ``[0-9a-z.]+``, at most 32 characters."""
-    if (
-        not isinstance(receipt, str)
-        or not 0 < len(receipt) <= 32
-        or not _RECEIPT_CHARACTERS.issuperset(receipt)
-    ):
+    if not isinstance(receipt, str) or _RECEIPT.fullmatch(receipt) is None:
         raise not_a_receipt(receipt)
     return receipt
 

@@ -30,12 +30,20 @@ class Kind(NamedTuple):
         read: the allowed value a word of the wire stands for; Invalid or TooBig for another.
         write: the word of a value, so that ``read(write(v)) == v``.
         check: returns an allowed value, raises Invalid or TooBig for another.
+        read_many: what ``read`` returns for each of many words, or None if one is not
+            allowed or it cannot tell; for a kind of which a command has thousands.
     """
 
     name: str
     read: Callable[[bytes], Any]
     write: Callable[[Any], bytes]
     check: Callable[[Any], Any]
+    read_many: Callable[[Sequence[bytes]], tuple[Any, ...] | None] | None = None
+
+    def read_each(self, words: Sequence[bytes]) -> tuple[Any, ...]:
+        """Return the values of words, or refuse the first that is not allowed."""
+        values = None if self.read_many is None else self.read_many(words)
+        return tuple(map(self.read, words)) if values is None else values
 
 
 class Argument(NamedTuple):
@@ -172,7 +180,7 @@ def parse(syntax: Syntax, words: Sequence[bytes]) -> Any:
             else:
                 end = _end_of_repeated(syntax, words, position)
                 _check_count(argument, end - position)
-            values[argument.field] = tuple(map(argument.kind.read, words[position:end]))
+            values[argument.field] = argument.kind.read_each(words[position:end])
             position = end
         else:
             values[argument.field] = argument.kind.read(words[position])
@@ -285,8 +293,10 @@ def _end_of_repeated(syntax: Syntax, words: Sequence[bytes], start: int) -> int:
     option_words = {*_options_by_word(syntax)}
     if syntax.tail is not None:
         option_words.add(syntax.tail.word.encode())
+    if option_words.isdisjoint(map(bytes.upper, words[start + 1 :])):
+        return len(words)
     end = start + 1
-    while end < len(words) and words[end].upper() not in option_words:
+    while words[end].upper() not in option_words:
         end += 1
     return end
 
@@ -528,6 +538,16 @@ def text_kind(name: str, check: Callable[[str], str]) -> Kind:
     return Kind(name, lambda word: check(read_text(word)), str.encode, check)
 
 
+def _read_receipts(words: Sequence[bytes]) -> tuple[str, ...] | None:
+    """Read many receipts in the time of a few."""
+    joined = b" ".join(words)
+    if names.RECEIPTS.fullmatch(joined) is None:
+        return None
+    receipts = tuple(joined.decode().split(" "))
+    # A word with a space in it looked like two.
+    return receipts if len(receipts) == len(words) else None
+
+
 def name_kind(check: Callable[[str], str]) -> Kind:
     """Return a kind of name that ``check`` allows; the last ones read are remembered.
 
@@ -579,7 +599,7 @@ NAME = name_kind(names.check_name)
 QUEUE = name_kind(names.check_queue_name)
 USER = name_kind(names.check_user_name)
 PASSWORD = text_kind("password", names.check_password)
-RECEIPT = text_kind("receipt", names.check_receipt)
+RECEIPT = text_kind("receipt", names.check_receipt)._replace(read_many=_read_receipts)
 KEY = text_kind("key", names.check_key)
 CONTENT_TYPE = text_kind("type", names.check_content_type)
 BODY = Kind("body", bytes, bytes, names.check_body)

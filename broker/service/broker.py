@@ -10,7 +10,7 @@ import logging
 import os
 from collections import deque
 from collections.abc import Callable, Iterable, Sequence, Set
-from itertools import groupby
+from itertools import groupby, repeat
 from typing import Any, Protocol, TypeVar
 
 from .. import _version
@@ -225,10 +225,10 @@ class Broker:
         # A dictionary for its order; each asks once, for all that it may have again.
         settled: dict[Consumer, None] = {}
         for tx in committed.transactions:
-            for receipt in tx.ended:
-                consumer = self.holders.pop(receipt, None)
+            ended = dict.fromkeys(map(self.holders.pop, tx.ended, repeat(None)))
+            for consumer in ended:
                 if consumer is not None:
-                    consumer.settled(receipt)
+                    consumer.settled(tx.ended)
                     settled[consumer] = None
         for consumer in self._expecting:
             consumer.expected.clear()

@@ -96,9 +96,10 @@ class Consumer:
         self.expected.update(receipts)
         return True
 
-    def settled(self, receipt: str) -> None:
-        """Take note that a lease of it has ended; ``ask`` when all that have are noted."""
-        self.in_flight.pop(receipt, None)
+    def settled(self, receipts: Iterable[str]) -> None:
+        """Take note that leases, its own among them, have ended; ``ask`` when all are noted."""
+        for receipt in receipts:
+            self.in_flight.pop(receipt, None)
 
     def ask(self) -> None:
         """Pull as much as there is credit for; a pull that waits for its batch then wants more."""

@@ -320,12 +320,13 @@ def ack(tx: Transaction, requests: list[Request]) -> list[Any]:
 
 def _ack(tx: Transaction, requests: list[Request]) -> list[Any]:
     outcomes, ended = _end(tx, requests)
-    for queue_id, group in groupby(ended, key=lambda end: end.lease.queue_id):
-        sizes = [end.lease.size for end in group]
+    leases = [end[0] for end in ended]
+    for queue_id, group in groupby(leases, key=itemgetter(1)):
+        sizes = [lease.size for lease in group]
         counters = tx.counters(queue_id)
         counters.leased -= len(sizes)
         counters.bytes -= sum(sizes)
-    remove(tx, [(end.lease.delivery_id, end.lease.message_id) for end in ended])
+    remove(tx, [(lease[0], lease[2]) for lease in leases])
     return outcomes
 
 
@@ -412,8 +413,15 @@ def _end(tx: Transaction, requests: list[Request]) -> tuple[list[Any], list[_End
     outcomes: list[Any] = []
     ended: list[_End] = []
     for principal, command in requests:
+        receipts = command.receipts
+        whole = leases.end_all(principal, receipts) if len(receipts) > 1 else None
+        if whole is not None:
+            found, queue = whole
+            ended += [tuple.__new__(_End, (lease, queue, command)) for lease in found]
+            outcomes.append((None,) * len(found))
+            continue
         answers: list[BrokerError | None] = []
-        for receipt in command.receipts:
+        for receipt in receipts:
             try:
                 lease, queue = leases.end(principal, receipt)
             except BrokerError as refusal:
@@ -430,8 +438,7 @@ class _Leases:
 
     def __init__(self, tx: Transaction, receipts: Sequence[str]) -> None:
         self._tx = tx
-        deliveries = {_delivery_of(receipt) for receipt in receipts}
-        found = tx.all_bulk(sql.FIND_LEASES, [*deliveries])
+        found = tx.all_bulk(sql.FIND_LEASES, [*_deliveries_of(receipts)])
         self._by_receipt: dict[str, Lease] = {
             receipt_of(row[0], row[4]): tuple.__new__(Lease, row) for row in found
         }
@@ -449,17 +456,53 @@ class _Leases:
         lease = self._by_receipt.get(receipt)
         if lease is None:
             raise _stale(receipt) if _delivery_of(receipt) else names.not_a_receipt(receipt)
-        due_at, tx = lease.due_at, self._tx
-        if due_at <= tx.now or (due_at == CONNECTION_LEASE and not tx.has_consumers):
-            raise _stale(receipt)
-        queue = self._allowed.get((lease.queue_id, principal.id))
+        queue = self._queue_of(principal, lease.queue_id) if self._lives(lease.due_at) else None
         if queue is None:
-            queue = tx.find_queue_by_id(lease.queue_id)
-            if queue is None:
-                raise _stale(receipt)
-            check_may_pull(principal, queue)
-            self._allowed[lease.queue_id, principal.id] = queue
+            raise _stale(receipt)
         return lease, queue
+
+    def _lives(self, due_at: int) -> bool:
+        """Return whether a lease that ends then has not ended."""
+        if due_at == CONNECTION_LEASE:
+            return self._tx.has_consumers
+        return due_at > self._tx.now
+
+    def _queue_of(self, principal: Principal, queue_id: int) -> QueueRow | None:
+        """Return a queue from which somebody may pull; None if it is gone."""
+        queue = self._allowed.get((queue_id, principal.id))
+        if queue is None:
+            queue = self._tx.find_queue_by_id(queue_id)
+            if queue is not None:
+                check_may_pull(principal, queue)
+                self._allowed[queue_id, principal.id] = queue
+        return queue
+
+    def end_all(
+        self, principal: Principal, receipts: Sequence[str]
+    ) -> tuple[list[Lease], QueueRow] | None:
+        """End all leases that receipts name, if they are alike.
+
+        Returns:
+            Them and their queue; None if one of them has ended or is named twice, or they
+            are of several queues or of different ends: nothing was done.
+        """
+        found = [*map(self._by_receipt.get, receipts)]
+        leases = [lease for lease in found if lease is not None]
+        alike = {(queue_id, due_at) for _, queue_id, _, _, _, due_at, *_ in leases}
+        if len(leases) < len(receipts) or len({*receipts}) < len(receipts) or len(alike) != 1:
+            return None
+        ((queue_id, due_at),) = alike
+        try:
+            queue = self._queue_of(principal, queue_id) if self._lives(due_at) else None
+        except BrokerError:
+            return None
+        if queue is None:
+            return None
+        for receipt in receipts:
+            del self._by_receipt[receipt]
+        if due_at == CONNECTION_LEASE:
+            self._tx.ended.update(receipts)
+        return leases, queue
 
     def end(self, principal: Principal, receipt: str) -> tuple[Lease, QueueRow]:
         """Return what :meth:`find` does, and end the lease: its receipt is stale from now on."""
@@ -467,6 +510,17 @@ class _Leases:
         if self._by_receipt.pop(receipt).due_at == CONNECTION_LEASE:
             self._tx.ended.add(receipt)
         return found
+
+
+def _deliveries_of(receipts: Sequence[str]) -> set[int]:
+    """Return the ids of the deliveries that receipts name, and 0 for what is none."""
+    try:
+        found = {int(receipt.partition(".")[0]) for receipt in receipts}
+    except ValueError:
+        found = set()
+    if not found or max(found) > names.MAX_INTEGER:
+        return {_delivery_of(receipt) for receipt in receipts}
+    return found
 
 
 def _delivery_of(receipt: str) -> int:
