@@ -28,7 +28,10 @@ from broker.commands.channel import ChannelCreate, ChannelPublish, ChannelSubscr
 from broker.commands.message import MessageAck
 from broker.commands.queue import QueueCreate, QueuePull, QueueSend
 from broker.commands.request import Request
+from broker.commands.table import syntax_of
 from broker.protocols.resp.encoder import encode_request
+from broker.protocols.resp.requests import RequestParser, after_login
+from broker.protocols.resp.session import Session
 from broker.store.batch import run_batch
 from broker.store.database import Database
 from broker.store.handlers.users import principal_of_uid
@@ -63,14 +66,14 @@ class Traced:
         self._now = time.time_ns() // 1_000_000
         self._texts: list[str] = []
         with self._database.transaction(self._now) as tx:
-            self._principal = principal_of_uid(tx, 1, "bench")
+            self.principal = principal_of_uid(tx, 1, "bench")
             driver: Any = tx.connection.connection.driver_connection
             driver.set_trace_callback(self._texts.append)
 
     def run(self, *commands: Any) -> list[Any]:
         """Execute one batch, which nothing may refuse."""
         self._texts.clear()
-        requests = [Request(self._principal, command) for command in commands]
+        requests = [Request(self.principal, command) for command in commands]
         outcomes = run_batch(self._database, requests, self._now).outcomes
         for outcome in outcomes:
             if isinstance(outcome, Exception):
@@ -101,7 +104,7 @@ def statements(folder: Path) -> Iterator[Check]:
         return Check(f"SQL executions: {what}", store.executions, most)
 
     store.run(*(QueueSend("q0", b"x") for _ in range(BATCH)))
-    yield check(f"{BATCH} sends to one queue", 43)
+    yield check(f"{BATCH} sends to one queue", 44)
     store.run(*(QueueSend(f"q{n % 10}", b"x") for n in range(BATCH)))
     yield check(f"{BATCH} sends to ten queues", 61)
     (pulled,) = store.run(QueuePull("q0", BATCH))
@@ -113,13 +116,64 @@ def statements(folder: Path) -> Iterator[Check]:
     store.run(MessageAck(tuple(message.receipt for (message,) in single)))
     yield check("an ack of 100", 16)
     store.run(*(ChannelPublish("c", b"x") for _ in range(100)))
-    yield check("100 publishes to 100 subscriptions", 505)
+    yield check("100 publishes to 100 subscriptions", 506)
+    store.run(QueueSend("q0", b"x"))
     store.run(QueueSend("q0", b"x"))
     yield check("a lone send", 7)
     store.keep()
     store.run(QueueSend("q0", b"x"))
     store.run(QueueSend("q0", b"x"))
     yield check("a lone send to a server", 6)
+    store.close()
+
+
+# --- Python functions a send ---
+
+
+def called(work: Callable[[], Any]) -> int:
+    """Return how many Python functions some work calls; those of C are not counted."""
+    count = 0
+
+    def note(frame: Any, event: str, argument: Any) -> None:
+        nonlocal count
+        count += event == "call"
+
+    sys.setprofile(note)
+    try:
+        work()
+    finally:
+        sys.setprofile(None)
+    return count
+
+
+def functions(folder: Path) -> Iterator[Check]:
+    """Count the functions between the bytes of a send and its commit."""
+    store = Traced(folder / "functions.db")
+    store.run(QueueCreate("q"))
+    store.keep()
+    words = [b"QUEUE", b"SEND", b"q", b"x" * 100]
+    parser = RequestParser(after_login(1_048_576))
+    session = Session(1, "0", store.principal)
+    syntax = syntax_of(QueueSend)
+
+    def read(count: int) -> list[Any]:
+        """Return the commands of a read."""
+        parser.feed(encode_request(words) * count)
+        runs: list[Any] = list(iter(parser.next, None))
+        found = [session.interpret_run(run) for run in runs]
+        return [command for known in found if known is not None for command in known[1]]
+
+    heads = [session.expects(syntax, words) for _ in range(2)]
+    parser.expect(heads[-1] or [])
+    for count, most_read, most_run in ((1, 16, 76), (BATCH, 1.2, 2.3)):
+        sends = read(count)
+        store.run(*sends)
+        if len(sends) != count:
+            raise AssertionError(f"{len(sends)} commands of {count}")
+        what = f"Python functions for each of {count} sends"
+        yield Check(f"{what}: read", called(lambda c=count: read(c)) / count, most_read)  # type: ignore[misc]
+        done = called(lambda s=sends: store.run(*s)) / count  # type: ignore[misc]
+        yield Check(f"{what}: executed", done, most_run)
     store.close()
 
 
@@ -303,7 +357,9 @@ def imports(folder: Path) -> Iterator[Check]:
     )
 
 
-PARTS: tuple[Callable[[Path], Iterator[Check]], ...] = (statements, commits, syncs, imports)
+PARTS: tuple[Callable[[Path], Iterator[Check]], ...] = (
+    statements, functions, commits, syncs, imports,
+)  # fmt: skip
 
 
 def main() -> None:
