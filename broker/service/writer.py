@@ -3,7 +3,9 @@
 In each turn it takes all that is pending, executes it in one transaction, commits
 once, and only then hands the results out. There is no timer: a turn comes once
 all has been read that had arrived by then, and while it commits the next batch
-gathers in the sockets, so batches grow with the load by themselves.
+gathers in the sockets, so batches grow with the load by themselves. What else there is
+to do (logins, timers, deletions, checkpoints) comes in interludes: in a turn of the loop
+of its own, for replies are on their way only after the turn in which they were written.
 
 A turn is made by the event loop itself, which does nothing else meanwhile: nobody
 could be answered before the commit, whoever else did it, and two threads would
@@ -107,6 +109,7 @@ class Writer:
         self._clean_up_owed = True
         self._in_use: Set[str] = frozenset()
         self._turn_is_due = False
+        self._interlude_is_due = False
         self._ended = False
         #: Since the start.
         self.commands = 0
@@ -116,7 +119,7 @@ class Writer:
     def start(self) -> None:
         """Begin, with what those before have left to be taken away."""
         self._database.keep()
-        self._wake()
+        self._wake_for_more()
 
     def submit(self, source: Source, requests: Sequence[Request], size: int | None = None) -> None:
         """Add requests of a source to those that wait for a batch.
@@ -141,7 +144,7 @@ class Writer:
     def do(self, job: Job) -> None:
         """Have a job done between two batches; after a failure, of which ``fail`` tells, never."""
         self._jobs.append(job)
-        self._wake()
+        self._wake_for_more()
 
     def owe_clean_up(self, in_use: Set[str]) -> None:
         """Have taken away what has had its time.
@@ -151,12 +154,13 @@ class Writer:
         """
         self._clean_up_owed = True
         self._in_use = in_use
-        self._wake()
+        self._wake_for_more()
 
     def close(self) -> None:
         """Execute what is pending and close the database; blocks until then."""
         while not self._ended and (self._sources or self._jobs):
             self._turn()
+            self._interlude()
         self._ended = True
         self._database.close()
 
@@ -168,21 +172,36 @@ class Writer:
             self._turn_is_due = True
             self._loop.call_soon(self._turn)
 
+    def _wake_for_more(self) -> None:
+        """Have an interlude, once the replies of a batch are on their way."""
+        if not self._interlude_is_due:
+            self._interlude_is_due = True
+            self._loop.call_soon(self._interlude)
+
     def _turn(self) -> None:
-        """Do what there is to do once."""
+        """Execute a batch."""
         self._turn_is_due = False
         try:
             if self._sources:
                 self._commit(self._execute)
+            if self._database.is_checkpoint_due:
+                self._wake_for_more()
+        finally:
+            if not self._ended and self._sources:
+                self._wake()
+
+    def _interlude(self) -> None:
+        """Do what comes between two batches, which nobody waits for but who comes now."""
+        self._interlude_is_due = False
+        try:
             for _ in range(len(self._jobs)):
                 self._commit(partial(self._work, self._jobs.popleft()))
             if self._clean_up_owed:
                 self._commit(self._clean_up)
-            # Nobody waits for it but who comes now.
             self._commit(self._checkpoint)
         finally:
-            if not self._ended and (self._sources or self._jobs or self._clean_up_owed):
-                self._wake()
+            if not self._ended and (self._jobs or self._clean_up_owed):
+                self._wake_for_more()
 
     def _commit(self, work: Callable[[], Committed | None]) -> None:
         """Do some work, and hand out what it has committed."""

@@ -170,6 +170,11 @@ class Database:
         with self.errors():
             self._checkpoints = Checkpoints(self._connection, self.path)
 
+    @property
+    def is_checkpoint_due(self) -> bool:
+        """Whether the log has grown enough to be moved into the file."""
+        return self._checkpoints is not None and self._checkpoints.are_due()
+
     def checkpoint_if_due(self) -> None:
         """Move the log into the file if it has grown enough; between two transactions.
 

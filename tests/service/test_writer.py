@@ -3,13 +3,20 @@
 from __future__ import annotations
 
 import asyncio
+from collections import deque
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 
+import pytest
+
+from broker.commands.queue import QueueCreate
+from broker.commands.request import Request
 from broker.service.clock import Clock
 from broker.service.writer import Committed, Job, Writer
+from broker.store import dialect
 from broker.store.database import Database
+from broker.store.handlers.users import principal_of_uid
 from broker.store.transaction import Limits
 
 
@@ -56,6 +63,53 @@ def test_what_is_pending_is_done_before_the_end(tmp_path: Path) -> None:
 
     asyncio.run(main())
     assert done == [1]
+
+
+class _Source:
+    """Somebody with one command."""
+
+    def __init__(self) -> None:
+        self.queue: deque[Request] = deque()
+
+
+def test_replies_are_on_their_way_before_a_checkpoint_and_a_job(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A transport writes once the callbacks of its turn of the loop are through."""
+    order: list[str] = []
+
+    async def main() -> None:
+        loop = asyncio.get_running_loop()
+        over = asyncio.Event()
+
+        def deliver(committed: Committed) -> None:
+            if list(committed.portions):
+                order.append("answered")
+                loop.call_soon(order.append, "on their way")
+                writer.do(_job(over.set))
+
+        writer = _writer(tmp_path, deliver)
+        writer.start()
+        await asyncio.sleep(0)
+        database = writer._database
+        with database.transaction(1) as tx:
+            alice = principal_of_uid(tx, 1, "alice")
+        monkeypatch.setattr(dialect, "CHECKPOINT_PAGES", 1)
+        monkeypatch.setattr(database, "checkpoint_if_due", lambda: order.append("checkpoint"))
+
+        def work(job: Job) -> None:
+            order.append("job")
+            job.done(None, None)
+
+        monkeypatch.setattr(writer, "_work", work)
+        writer.submit(_Source(), [Request(alice, QueueCreate("q"))])
+        await asyncio.wait_for(over.wait(), 60)
+        await asyncio.sleep(0)
+        writer.close()
+
+    asyncio.run(main())
+    assert order[:2] == ["answered", "on their way"]
+    assert sorted(order[2:4]) == ["checkpoint", "job"]
 
 
 def _writer(folder: Path, deliver: Callable[[Committed], None]) -> Writer:
