@@ -38,6 +38,7 @@ def action(store: Store, how: str, body: bytes) -> Callable[[], int]:
         "put_many": put_many,
         "take": lambda: int(store.take()),
         "pop": lambda: int(store.pop()),
+        "consume": lambda: int(store.consume()),
         "take_many": lambda: store.take_many(size),
     }[how]
 

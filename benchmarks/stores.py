@@ -31,6 +31,8 @@ class Store(ABC):
     has_batches: ClassVar[bool] = False
     #: Whether it has, besides the one with an ack, a way to get that deletes at once.
     has_pop: ClassVar[bool] = False
+    #: Whether it has a loop that gets ahead what it hands out, each to be acknowledged.
+    has_loop: ClassVar[bool] = False
 
     @abstractmethod
     def __init__(self, folder: Path, *, durable: bool) -> None: ...
@@ -45,6 +47,10 @@ class Store(ABC):
 
     def pop(self) -> bool:
         """Get one that is deleted by that; False if there is none."""
+        raise NotImplementedError
+
+    def consume(self) -> bool:
+        """Get the next of a loop and acknowledge it; False if there is none."""
         raise NotImplementedError
 
     def put_many(self, bodies: Sequence[bytes]) -> None:
@@ -116,12 +122,14 @@ class EmbeddedBroker(Store):
     distribution = ""
     has_batches = True
     has_pop = True
+    has_loop = True
 
     def __init__(self, folder: Path, *, durable: bool) -> None:
         from broker import connect
 
         self._client = connect(str(folder / "broker.db"))
         self._client.create_queue("q", if_missing=True)
+        self._loop = self._client.consume("q", wait_ms=0)
 
     def put(self, body: bytes) -> None:
         """Send one."""
@@ -147,6 +155,14 @@ class EmbeddedBroker(Store):
     def pop(self) -> bool:
         """Pull one with NOACK: one commit, and nobody else gets it if this process dies."""
         return self._client.pull("q", no_ack=True) is not None
+
+    def consume(self) -> bool:
+        """Get the next, of some that were pulled together, and acknowledge it: one commit."""
+        message = next(self._loop, None)
+        if message is None:
+            return False
+        message.ack()
+        return True
 
     def take_many(self, count: int) -> int:
         """Pull many, then acknowledge them: two commits."""

@@ -41,6 +41,9 @@ def take(bench: Bench, peer: Embedded, body: int) -> None:
     if peer.has_pop:
         done = peer.measure("pop", body, bench.seconds)
         bench.record("d", "one at a time, NOACK", "/s", body, peer.name, done["rate"])
+    if peer.has_loop:
+        done = peer.measure("consume", body, bench.seconds)
+        bench.record("d", "one at a time, consume()", "/s", body, peer.name, done["rate"])
     if peer.has_batches:
         done = peer.measure("take_many", body, bench.seconds)
         bench.record("d", f"batches of {BATCH}", "/s", body, peer.name, done["rate"])

@@ -29,6 +29,7 @@ class Embedded:
         self.label = store.label
         self.has_batches = store.has_batches
         self.has_pop = store.has_pop
+        self.has_loop = store.has_loop
         self._store = store
         self._folder = root / f"{store.name}-files"
         try:
