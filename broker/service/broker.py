@@ -10,7 +10,7 @@ import logging
 import os
 from collections import deque
 from collections.abc import Callable, Iterable, Sequence, Set
-from itertools import groupby, repeat
+from itertools import groupby
 from typing import Any, Protocol, TypeVar
 
 from .. import _version
@@ -223,13 +223,14 @@ class Broker:
         if self._failed:
             return
         # A dictionary for its order; each asks once, for all that it may have again.
-        settled: dict[Consumer, None] = {}
+        settled: dict[Consumer, list[str]] = {}
         for tx in committed.transactions:
-            ended = dict.fromkeys(map(self.holders.pop, tx.ended, repeat(None)))
-            for consumer in ended:
-                if consumer is not None:
-                    consumer.settled(tx.ended)
-                    settled[consumer] = None
+            for receipt in tx.ended:
+                holder = self.holders.pop(receipt, None)
+                if holder is not None:
+                    settled.setdefault(holder, []).append(receipt)
+        for consumer, receipts in settled.items():
+            consumer.settled(receipts)
         for consumer in self._expecting:
             consumer.expected.clear()
         self._expecting.clear()

@@ -97,7 +97,7 @@ class Consumer:
         return True
 
     def settled(self, receipts: Iterable[str]) -> None:
-        """Take note that leases, its own among them, have ended; ``ask`` when all are noted."""
+        """Take note that leases of it have ended; ``ask`` when all that have are noted."""
         for receipt in receipts:
             self.in_flight.pop(receipt, None)
 

@@ -32,6 +32,8 @@ LOOK_SECONDS = 0.02
 
 #: A time that never comes.
 NEVER = 2**62
+#: By what a transaction knows when there is something to be cleaned up.
+_CALM_UNTIL = ("calm until",)
 
 _REMOVING = (QueueDelete, ChannelDelete, ChannelUnsubscribe, UserDelete)
 
@@ -71,8 +73,6 @@ class EmbeddedBroker:
         # What the system calls the process's user, looked up once.
         self._logins: dict[int, str] = {}
         self._database = Database(path, Limits(max_message_bytes))
-        # Nothing is to be cleaned up before that time, unless somebody else writes.
-        self._calm_until = 0
         self._lock = OwnerLock(path)
 
     def execute(self, command: Any) -> Any:
@@ -143,21 +143,27 @@ class EmbeddedBroker:
                 principal = self._principal(tx)
                 (outcome,) = execute(tx, [Request(principal, command)])
                 calm_until = self._clean_up(tx)
-        self._calm_until = calm_until
         if isinstance(outcome, Exception):
             raise outcome
         # What expires elsewhere may be what is waited for here.
         return outcome, min([*tx.due.values(), calm_until])
 
     def _clean_up(self, tx: Transaction) -> int:
-        """Take away a slice of what has had its time; return when there is more to be."""
-        calm_until = self._calm_until
-        if tx.is_undisturbed and tx.now < calm_until and not tx.left_to_clean_up:
-            return calm_until if tx.clean_up_at is None else min(calm_until, tx.clean_up_at)
-        if upkeep.clean_up(tx, REMOVAL_SLICE):
-            return tx.now
-        upkeep.note_next_clean_up(tx)
-        return NEVER if tx.clean_up_at is None else tx.clean_up_at
+        """Take away a slice of what has had its time; return when there is more to be.
+
+        It is known until when there is nothing, as long as nobody else has written.
+        """
+        calm_until: int = tx.recall(_CALM_UNTIL) or 0
+        if tx.now >= calm_until or tx.left_to_clean_up:
+            if upkeep.clean_up(tx, REMOVAL_SLICE):
+                calm_until = tx.now
+            else:
+                upkeep.note_next_clean_up(tx)
+                calm_until = NEVER
+        if tx.clean_up_at is not None:
+            calm_until = min(calm_until, tx.clean_up_at)
+        tx.remember(_CALM_UNTIL, calm_until)
+        return calm_until
 
     def _finish_removals(self) -> None:
         """Take away what a deletion left, letting others in between the slices.
@@ -171,6 +177,7 @@ class EmbeddedBroker:
             try:
                 with self._owned(), self._database.transaction(wall_clock_ms()) as tx:
                     more = upkeep.clean_up(tx, REMOVAL_SLICE)
+                    tx.remember(_CALM_UNTIL, tx.now)
             except ServerRunning:
                 return
             if more:

@@ -23,20 +23,15 @@ class Memory:
         self._version = -1
         self._rows: dict[Hashable, Any] = {}
 
-    def begin(self, version: int) -> bool:
+    def begin(self, version: int) -> None:
         """Forget all if another connection has written since the last transaction.
 
         Args:
             version: ``PRAGMA data_version``, in a transaction that may write.
-
-        Returns:
-            Whether none has.
         """
-        if version == self._version:
-            return True
-        self._version = version
-        self._rows.clear()
-        return False
+        if version != self._version:
+            self._version = version
+            self._rows.clear()
 
     def get(self, key: Hashable) -> Any:
         """Return what is known by a key, or None."""

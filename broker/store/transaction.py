@@ -97,7 +97,6 @@ class Transaction:
         now: milliseconds since 1970, UTC, the same for the whole transaction.
         limits: what the broker allows.
         ids: where ids come from.
-        is_undisturbed: whether no other connection has written since the last transaction.
         has_consumers: whether leases that live as long as a connection can be alive:
             only in the server that gave them.
         woken_queues: how many deliveries became ready and were not taken again, by the
@@ -150,7 +149,7 @@ class Transaction:
         self._rows: dict[Hashable, Any] = {}
         self._memory = memory
         self._knows_changes = True
-        self.is_undisturbed = memory.begin(data_version(cursor))
+        memory.begin(data_version(cursor))
         self._counters: dict[int, CounterChanges] = {}
         self._channel_counters: dict[int, CounterChanges] = {}
         self._users: dict[int, str] = {}

@@ -253,6 +253,16 @@ def test_a_body_over_the_limit_costs_its_own_command_alone_in_a_run() -> None:
     assert fed(*pieces, expected=HEAD) == [[*HEAD, b"1"], "TOOBIG", [*HEAD, b"2"]]
 
 
+def test_what_comes_behind_a_run_that_ends_oddly_is_not_waited_for() -> None:
+    """A length with a zero in front is read, and nothing is left behind it."""
+    parser = RequestParser(LIMITS)
+    parser.expect(HEAD)
+    parser.feed(encode_request([*HEAD, b"x" * 50]).replace(b"$50", b"$050"))
+    parser.feed(encode_request([b"PING"]))
+    assert parser.next() == Run(HEAD, [b"x" * 50])
+    assert parser.next() == [b"PING"]
+
+
 def test_nothing_is_a_run_before_a_login() -> None:
     parser = RequestParser(BEFORE_LOGIN)
     parser.expect(HEAD)

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
+import pytest
 from services import Client, with_broker
 
 from broker.commands.delivery import Message
@@ -81,3 +82,31 @@ async def consumes(broker: Broker, user: Principal, prefetch: int) -> tuple[Sink
     consumer.ask()
     await broker.call(lambda tx: None)
     return sink, consumer
+
+
+def test_each_consumer_is_told_of_its_own_leases_alone(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Else many consumers that acknowledge at once cost the square of their number."""
+    told: list[list[str]] = []
+
+    def settled(self: Consumer, receipts: Iterable[str]) -> None:
+        told.append(list(receipts))
+        original(self, told[-1])
+
+    original = Consumer.settled
+    monkeypatch.setattr(Consumer, "settled", settled)
+
+    async def consume(broker: Broker, user: Principal) -> None:
+        sinks = [(await consumes(broker, user, prefetch=2))[0] for _ in range(3)]
+        await Client().executes(broker, user, *[QueueSend("jobs", b"x")] * 6)
+        await broker.call(lambda tx: None)
+        own = [sorted(sink.receipts) for sink in sinks]
+        assert list(map(len, own)) == [2, 2, 2]
+        for sink in sinks:
+            broker.submit(sink, [Request(user, MessageAck((r,))) for r in sink.receipts])
+        await broker.call(lambda tx: None)
+        await broker.call(lambda tx: None)
+        assert sorted(sorted(receipts) for receipts in told) == sorted(own)
+
+    with_broker(tmp_path, consume)

@@ -87,3 +87,77 @@ def test_a_deletion_is_done_though_a_server_starts_before_its_messages_are_gone(
         assert embedded.execute(QueueDelete("jobs")) == 1
     assert len(turns) == 2
     embedded.close()
+
+
+def dying(folder: Path) -> tuple[EmbeddedBroker, EmbeddedBroker]:
+    """Return two of a database where what expires in ``jobs`` goes to ``dead``; both know it."""
+    one, other = open_broker(folder), open_broker(folder)
+    one.execute(QueueCreate("dead"))
+    one.execute(QueueCreate("jobs", (("on_expire", "dead"), ("dead_letter", "dead"))))
+    for _ in range(2):
+        for broker in (other, one):
+            assert broker.execute(QueuePull("dead")) == ()
+    return one, other
+
+
+def test_what_another_has_sent_expires_though_a_transaction_came_between(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What one knows to be calm it forgets with the first look after somebody else has written."""
+    one, other = dying(tmp_path)
+    other.execute(QueueSend("jobs", b"x", ttl_ms=1))
+
+    def interrupt(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patched:
+        patched.setattr(service, "execute", interrupt)
+        with pytest.raises(KeyboardInterrupt):
+            one.execute(QueuePull("dead"))
+    (message,) = one.execute(QueuePull("dead", wait_ms=60_000))
+    assert message.body == b"x"
+    one.close()
+    other.close()
+
+
+def test_what_another_has_sent_expires_though_it_came_during_a_removal(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    one, other = dying(tmp_path)
+    finish = EmbeddedBroker._finish_removals
+
+    def send_first(self: EmbeddedBroker) -> None:
+        # It lives for longer than that takes.
+        other.execute(QueueSend("jobs", b"x", ttl_ms=500))
+        finish(self)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(EmbeddedBroker, "_finish_removals", send_first)
+        one.execute(QueueDelete("none", if_exists=True))
+    (message,) = one.execute(QueuePull("dead", wait_ms=60_000))
+    assert message.body == b"x"
+    one.close()
+    other.close()
+
+
+def test_what_is_calm_is_not_looked_at_again(tmp_path: Path) -> None:
+    one, other = dying(tmp_path)
+    looks: list[object] = []
+
+    def looked(*arguments: object) -> bool:
+        looks.append(arguments)
+        return False
+
+    for broker in (one, one, one):
+        with pytest.MonkeyPatch.context() as patched:
+            patched.setattr("broker.service.embedded.upkeep.clean_up", looked)
+            broker.execute(QueueSend("jobs", b"y"))
+    assert len(looks) <= 1
+    other.execute(QueueSend("jobs", b"z"))
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr("broker.service.embedded.upkeep.clean_up", looked)
+        looks.clear()
+        one.execute(QueueSend("jobs", b"y"))
+    assert len(looks) == 1
+    one.close()
+    other.close()

@@ -291,7 +291,8 @@ class RequestParser:
             whole = begin + len(length) + size + 4
             if word[size : size + 2] == b"\r\n":
                 lasts.append(word[:size])
-                if self._expected.startswith(word[size + 2 :]):
+                rest = word[size + 2 :]
+                if rest and self._expected.startswith(rest):
                     self._awaited = begin + len(piece) + 1
                 return whole - before
             if len(word) < size + 2:
