@@ -23,12 +23,13 @@ from functools import partial
 from itertools import repeat
 from typing import TYPE_CHECKING, Any, Final, cast
 
-from ..commands.channel import ChannelPull
+from ..commands.channel import ChannelPublish, ChannelPull
 from ..commands.db import DbCompact
 from ..commands.dead import DeadDrop, DeadList, DeadRetry
 from ..commands.delivery import Message
 from ..commands.grammar import Syntax
-from ..commands.queue import QueueCancel, QueueConsume, QueuePull, QueuePurge
+from ..commands.message import MessageAck
+from ..commands.queue import QueueCancel, QueueConsume, QueuePull, QueuePurge, QueueSend
 from ..commands.request import Principal, Request
 from ..commands.user import UserCreate, UserPassword
 from ..errors import BrokerError, Conflict, Denied, Invalid, NoAuth, NotFound, Protocol, TooBig
@@ -64,6 +65,9 @@ MAX_CONSUMERS: Final = 100
 _HOLDING: Final = frozenset([QueuePurge, DeadList, DeadRetry, DeadDrop, DbCompact, QueueConsume])
 #: What is not simply handed on: that, what may wait, and what is to be hashed before.
 _SPECIAL: Final = _HOLDING | {QueuePull, ChannelPull, QueueCancel, UserCreate, UserPassword}
+#: What is said again and again, and holds no more than what was received: not so what is
+#: weighed by its answer, of which a run could ask for any number.
+_REPEATED: Final = frozenset([QueueSend, ChannelPublish, MessageAck])
 #: What a session asks for that is no command of the broker.
 _ANSWERED_HERE: Final = (Reply, Login, Goodbye)
 #: Makes a request of its parts, without the class's detour through Python.
@@ -224,7 +228,7 @@ class ClientConnection(asyncio.Protocol):
                 self._act(action, requests)
                 continue
             self._execute(*action, requests)
-            if type(action[1]) not in _SPECIAL:
+            if type(action[1]) in _REPEATED:
                 head = session.expects(action[0], words)
                 if head is not None:
                     parser.expect(head)
@@ -274,7 +278,7 @@ class ClientConnection(asyncio.Protocol):
         requests.append(Request(principal, command))
 
     def _execute_run(self, syntax: Syntax, commands: list[Any], requests: list[Request]) -> None:
-        """Execute commands of one kind, none of which is special."""
+        """Execute commands of one kind, one of :data:`_REPEATED`."""
         session = self._session
         if len(commands) == 1:
             size = weight(commands[0], self._server.max_message_bytes)

@@ -253,6 +253,23 @@ def test_a_body_over_the_limit_costs_its_own_command_alone_in_a_run() -> None:
     assert fed(*pieces, expected=HEAD) == [[*HEAD, b"1"], "TOOBIG", [*HEAD, b"2"]]
 
 
+#: Pieces of a run that fit together in the right way and in many wrong ones.
+BEGUN = encode_request([*HEAD, b""]).removesuffix(b"0\r\n\r\n")
+TOKENS = st.sampled_from(
+    [
+        BEGUN, BEGUN, BEGUN, BEGUN[:-1], b"$", b"0", b"1", b"05", b"1\r\nx\r\n", b"0\r\n\r\n",
+        b"\r\n", b"\r", b"\n", b"x", b"12\r\n", b"70000\r\n", b"*1\r\n$4\r\nPING\r\n",
+    ]
+)  # fmt: skip
+
+
+@given(st.lists(TOKENS, max_size=12).map(b"".join), st.data())
+def test_pieces_of_a_run_are_read_as_without_one(stream: bytes, data: st.DataObject) -> None:
+    cuts = sorted(data.draw(st.lists(st.integers(0, len(stream)), max_size=5)))
+    pieces = [stream[a:b] for a, b in zip([0, *cuts], [*cuts, len(stream)], strict=True)]
+    assert fed(*pieces, expected=HEAD) == fed(stream)
+
+
 def test_what_comes_behind_a_run_that_ends_oddly_is_not_waited_for() -> None:
     """A length with a zero in front is read, and nothing is left behind it."""
     parser = RequestParser(LIMITS)

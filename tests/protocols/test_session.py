@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import tracemalloc
 from typing import Any
 
 import pytest
@@ -44,6 +45,18 @@ def test_what_is_said_twice_is_expected_again(session: Session) -> None:
     syntax, found = run
     assert syntax.words == ("QUEUE", "SEND")
     assert found == [QueueSend("q", b"1"), QueueSend("q", b"2")]
+
+
+def test_nothing_long_is_kept(session: Session) -> None:
+    long = b"x" * 1_000_000
+    tracemalloc.start()
+    try:
+        for words in ([*SEND[:3], long, b"PRIORITY", b"3"], [*SEND[:3], long]):
+            for _ in range(3):
+                said(session, [word[:1] + word[1:] for word in words])
+        assert tracemalloc.get_traced_memory()[0] < len(long) // 2
+    finally:
+        tracemalloc.stop()
 
 
 @pytest.mark.parametrize(

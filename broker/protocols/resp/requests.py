@@ -258,8 +258,9 @@ class RequestParser:
             if length != (_LENGTHS[size] if 0 <= size < _SHORT else b"%d" % size) or (
                 word[size:] != b"\r\n"
             ):
+                is_last = len(lasts) == len(pieces) - 1
                 taken += self._end_run(piece, lasts, taken)
-                if self._awaited and piece is not pieces[-1]:
+                if self._awaited and not is_last:
                     self._awaited, self._expected = 0, b""
                 break
             lasts.append(word[:size])
@@ -269,7 +270,7 @@ class RequestParser:
         return taken
 
     def _end_run(self, piece: bytes, lasts: list[bytes], before: int) -> int:
-        """Take a last command of which too few bytes are there, or that others follow.
+        """Take a last command that others follow, or wait for the rest of a short one.
 
         Args:
             piece: what there is from its last word's length on.
@@ -281,13 +282,11 @@ class RequestParser:
         """
         length, end_of_line, word = piece.partition(b"\r\n")
         begin = before + len(self._expected)
-        if not end_of_line and len(length) < _MAX_LENGTH_LINE:
+        if not end_of_line and len(length) < _MAX_LENGTH_LINE and b"\n" not in length:
             # What is wrong with it shows once the line is there.
             self._awaited = begin + len(length) + 1
-        elif length.isdigit() and len(length) < _MAX_LENGTH_LINE:
+        elif length.isdigit() and len(length) < _MAX_LENGTH_LINE and int(length) <= _CHUNK:
             size = int(length)
-            if size > self.limits.max_bulk or begin - before + size > self.limits.max_command:
-                return 0
             whole = begin + len(length) + size + 4
             if word[size : size + 2] == b"\r\n":
                 lasts.append(word[:size])

@@ -165,6 +165,11 @@ class Session:
             syntax: of the last command.
             words: which it was.
         """
+        arguments = syntax.arguments
+        if len(words) != len(syntax.words) + len(arguments) or not arguments:
+            # What is kept would be as long as what a client says.
+            self._said = []
+            return None
         head = words[:-1]
         if head != self._said:
             self._said = head
