@@ -8,9 +8,15 @@ import pytest
 from support import ServerProcess
 from wire import Wire, code_of, request
 
-from broker.server.connection import MAX_PARSED
+from broker.commands.channel import ChannelPublish
+from broker.commands.message import MessageAck
+from broker.commands.queue import QueueSend
+from broker.server.connection import _REPEATED, MAX_PARSED
+from broker.service.writer import weight
 
 Dial = Callable[..., Wire]
+#: A broker's largest.
+MAX_BODY = 1024 * 1024
 
 
 @pytest.fixture
@@ -112,3 +118,15 @@ def test_a_body_that_is_a_command(wire: Wire, queue: str) -> None:
     for _ in range(2):
         all_at_once(wire, *(("QUEUE", "SEND", queue, body) for body in sent))
     assert bodies(wire, queue) == [b"before"] * 3 + sent * 2
+
+
+def test_only_what_weighs_no_more_than_was_received_is_a_run() -> None:
+    """A run is not stopped in its midst when its answers become too many."""
+    body = 1000
+    weights = {
+        QueueSend: weight(QueueSend("q", b"x" * body), MAX_BODY),
+        ChannelPublish: weight(ChannelPublish("c", b"x" * body), MAX_BODY),
+        MessageAck: weight(MessageAck(("1.1",)), MAX_BODY),
+    }
+    assert set(weights) == _REPEATED
+    assert max(weights.values()) == body
