@@ -24,7 +24,8 @@ from typing import Any, Final, NamedTuple, Protocol
 from ..commands.atomic import Atomic
 from ..commands.channel import ChannelPublish, ChannelPull
 from ..commands.db import DbImport
-from ..commands.message import MessageAck
+from ..commands.dead import DeadShow
+from ..commands.message import MessageAck, MessageShow
 from ..commands.queue import QueueConsume, QueuePeek, QueuePull, QueueSend, QueueSendMany
 from ..commands.request import Request
 from ..errors import BrokerError
@@ -351,6 +352,10 @@ def _of_answer(command: Any, max_message_bytes: int) -> int:
     return int(min(count * max_message_bytes, max(MAX_PULL_BYTES, max_message_bytes)))
 
 
+def _of_one(command: Any, max_message_bytes: int) -> int:
+    return max_message_bytes
+
+
 _WEIGHTS: Final[Mapping[type, Callable[[Any, int], int]]] = {
     QueueSend: _of_body,
     ChannelPublish: _of_body,
@@ -362,4 +367,6 @@ _WEIGHTS: Final[Mapping[type, Callable[[Any, int], int]]] = {
     ChannelPull: _of_answer,
     QueueConsume: _of_answer,
     QueuePeek: _of_answer,
+    DeadShow: _of_one,
+    MessageShow: _of_one,
 }

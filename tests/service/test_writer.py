@@ -7,13 +7,15 @@ from collections import deque
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from broker.commands.queue import QueueCreate
 from broker.commands.request import Request
+from broker.commands.table import all_syntaxes
 from broker.service.clock import Clock
-from broker.service.writer import Committed, Job, Writer
+from broker.service.writer import Committed, Job, Writer, weight
 from broker.store import dialect
 from broker.store.database import Database
 from broker.store.handlers.users import principal_of_uid
@@ -124,3 +126,17 @@ def _writer(folder: Path, deliver: Callable[[Committed], None]) -> Writer:
 
 def _job(done: Callable[[], None]) -> Job:
     return Job(lambda tx: tx.now, lambda result, error: done())
+
+
+def test_whatever_answers_with_bodies_weighs_what_it_may_answer() -> None:
+    """Else a connection could ask for any number of them before a bound is met."""
+    largest = 1000
+    for syntax in all_syntaxes().values():
+        if "body" not in getattr(syntax.record, "_fields", ()):
+            continue
+        values = [_VALUES[argument.field] for argument in syntax.arguments]
+        assert weight(syntax.command(*values), largest) >= largest, syntax.words
+
+
+#: A value of each argument of such commands.
+_VALUES: dict[str, Any] = {"queue": "q", "channel": "c", "id": 1}
