@@ -11,7 +11,9 @@ from sqlalchemy import Connection
 from ..names import MIN_FREE_BYTES
 from .dialect import free_pages
 
-#: An answer holds so long: a batch or two, which is little of what is kept free. In seconds.
+#: Where so much is free, it is not asked for again for so many seconds: nothing fills a disk
+#: by that in that time. Where less is, it is asked for each time.
+_AMPLE_BYTES: Final = 32 * MIN_FREE_BYTES
 _HOLDS_S: Final = 0.05
 
 
@@ -24,19 +26,20 @@ class Room:
 
     def __init__(self, path: str) -> None:
         self._folder = os.path.dirname(path) or "."
-        self._asked_at = float("-inf")
-        self._is_there = False
+        self._ample_at = float("-inf")
 
     def is_there(self, connection: Connection) -> bool:
-        """Return whether :data:`~broker.names.MIN_FREE_BYTES` are free, or lately were."""
+        """Return whether :data:`~broker.names.MIN_FREE_BYTES` are free."""
         now = time.monotonic()
-        if now - self._asked_at > _HOLDS_S:
-            self._is_there = self.free_bytes(connection) >= MIN_FREE_BYTES
-            self._asked_at = now
-        return self._is_there
+        if now - self._ample_at < _HOLDS_S:
+            return True
+        free = self.free_bytes(connection)
+        if free >= _AMPLE_BYTES:
+            self._ample_at = now
+        return free >= MIN_FREE_BYTES
 
     def free_bytes(self, connection: Connection) -> int:
-        """Return how many bytes are free; no more than what is asked for, if the disk has that."""
+        """Return how many bytes are free; those inside the file count where the disk has few."""
         disk = os.statvfs(self._folder)
         free = disk.f_bavail * disk.f_frsize
         if free >= MIN_FREE_BYTES:

@@ -15,6 +15,7 @@ from typing import Any
 import pytest
 from stores import Store
 
+from broker import names
 from broker.commands.channel import ChannelCreate, ChannelPublish, ChannelSubscribe
 from broker.commands.message import MessageAck, MessageRelease
 from broker.commands.queue import (
@@ -435,3 +436,19 @@ def calls_of(action: Callable[[], object]) -> int:
     finally:
         sys.setprofile(None)
     return count
+
+
+def test_little_room_is_looked_at_each_time(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    free = [names.MIN_FREE_BYTES, names.MIN_FREE_BYTES - 1, names.MIN_FREE_BYTES]
+    store.run(QueueCreate("q"))
+    monkeypatch.setattr(room, "_HOLDS_S", 3600)
+    monkeypatch.setattr(Room, "free_bytes", lambda self, connection: free.pop(0))
+    store.database._room = Room(str(store.path))
+    store.run(QueueSend("q", b"x"))
+    with pytest.raises(Full):
+        store.run(QueueSend("q", b"x"))
+    store.run(QueueSend("q", b"x"))
+    # Much is not.
+    free += [room._AMPLE_BYTES]
+    for _ in range(3):
+        store.run(QueueSend("q", b"x"))
