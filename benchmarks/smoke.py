@@ -18,6 +18,7 @@ import tempfile
 import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -171,9 +172,8 @@ def functions(folder: Path) -> Iterator[Check]:
         if len(sends) != count:
             raise AssertionError(f"{len(sends)} commands of {count}")
         what = f"Python functions for each of {count} sends"
-        yield Check(f"{what}: read", called(lambda c=count: read(c)) / count, most_read)  # type: ignore[misc]
-        done = called(lambda s=sends: store.run(*s)) / count  # type: ignore[misc]
-        yield Check(f"{what}: executed", done, most_run)
+        yield Check(f"{what}: read", called(partial(read, count)) / count, most_read)
+        yield Check(f"{what}: executed", called(partial(store.run, *sends)) / count, most_run)
     store.close()
 
 

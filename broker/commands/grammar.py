@@ -255,8 +255,8 @@ def _plain(syntax: Syntax) -> tuple[tuple[Callable[[bytes], Any], ...], tuple[An
     """Return the readers of a command's arguments, and the defaults of its options."""
     plain = _PLAIN.get(syntax.command)
     if plain is None:
-        fields: tuple[str, ...] = syntax.command._fields  # type: ignore[attr-defined]
-        defaults = syntax.command._field_defaults  # type: ignore[attr-defined]
+        command: Any = syntax.command
+        fields, defaults = command._fields, command._field_defaults
         readers = tuple(
             partial(_read_one, argument.kind) if argument.repeated else argument.kind.read
             for argument in syntax.arguments

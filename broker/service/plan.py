@@ -56,14 +56,14 @@ class Plan:
                 for request in sources[source][start:end]
             ]
 
-    def by_source(self, outcomes: Sequence[Any]) -> list[list[Any]]:
+    def by_source(self, outcomes: list[Any]) -> list[list[Any]]:
         """Return the outcomes of each source's requests, given those of all as executed."""
         found: list[list[Any]] = []
         position = 0
         if self._runs is None:
             for requests in self._sources:
                 until = position + len(requests)
-                found.append([*outcomes[position:until]])
+                found.append(outcomes[position:until])
                 position = until
             return found
         found = [[None] * len(requests) for requests in self._sources]

@@ -360,6 +360,7 @@ class Transaction:
     def forget_queues(self) -> None:
         """Write what is owed and read queues afresh: some were created, changed or deleted."""
         self.flush()
+        self._forget()
 
     def counters(self, queue_id: int) -> CounterChanges:
         """Return the changes to a queue's counters, to be added to."""

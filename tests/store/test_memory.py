@@ -26,10 +26,12 @@ from broker.commands.queue import (
 )
 from broker.commands.request import Request
 from broker.errors import Conflict, Full, NotFound
+from broker.models import User
 from broker.store import memory
 from broker.store import statements as sql
 from broker.store.handlers import execute
-from broker.store.transaction import QueueRow
+from broker.store.statements import Bulk, Statement
+from broker.store.transaction import QUEUES, QueueRow
 
 
 def statements_of(store: Store, work: Callable[[], Any]) -> list[str]:
@@ -126,6 +128,18 @@ def test_it_forgets_rather_than_grow(store: Store, monkeypatch: pytest.MonkeyPat
         store.run(QueueSend(f"q{n}", b"x"))
         assert len(store.database._memory._rows) <= 10
         assert f"q{n}" in [queue.name for queue in remembered(store)]
+
+
+def test_what_is_remembered_is_changed_in_no_way_that_is_not_looked_at() -> None:
+    """By ``run`` and ``run_many`` alone: where a statement answers rows, nobody looks."""
+    for name, statement in vars(sql).items():
+        if isinstance(statement, Bulk):
+            statement.of(1).sql("sqlite")
+            assert statement.of(1).changes not in (QUEUES, User.__tablename__), name
+        elif isinstance(statement, Statement):
+            text = statement.sql("sqlite")
+            assert statement.changes != User.__tablename__, name
+            assert statement.changes != QUEUES or "RETURNING" not in text, name
 
 
 def test_an_embedded_client_is_who_it_is_after_others_have_written(tmp_path: Path) -> None:
