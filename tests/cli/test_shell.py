@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import subprocess
 import sys
+import termios
 from collections.abc import Iterator
 from pathlib import Path
 
 import pexpect
 import pytest
-from support import environment, running_server
+from support import environment, running_server, wait_until
 
 PROMPT = "broker> "
 
@@ -31,6 +32,19 @@ class Person:
         for answer in answers:
             self.terminal.expect(r"\w+> ")
             self.terminal.sendline(answer)
+
+    def press_control(self, key: str) -> None:
+        """Press a key of control at the prompt, once that has taken the terminal over.
+
+        Before, it would be a signal or an end of input, wherever the shell is then.
+        """
+        self.terminal.expect_exact(PROMPT)
+        wait_until(self._reads_keys, "the prompt takes the terminal over")
+        self.terminal.sendcontrol(key)
+
+    def _reads_keys(self) -> bool:
+        local_modes = termios.tcgetattr(self.terminal.child_fd)[3]
+        return not local_modes & (termios.ISIG | termios.ICANON)
 
     def expect(self, text: str) -> None:
         """Wait until a text is printed."""
@@ -90,8 +104,7 @@ def do_everything(person: Person) -> None:
 
 def test_every_line_of_the_menu(person: Person, tmp_path: Path) -> None:
     do_everything(person)
-    person.terminal.expect_exact(PROMPT)
-    person.terminal.sendcontrol("c")
+    person.press_control("c")
     person.say("0")
     person.expect("closed")
     person.terminal.expect(pexpect.EOF)
@@ -101,11 +114,8 @@ def test_every_line_of_the_menu(person: Person, tmp_path: Path) -> None:
 
 
 def test_the_end_of_input_closes(person: Person) -> None:
-    person.terminal.expect_exact(PROMPT)
-    # A ^D that comes before the prompt has taken the terminal over is lost.
-    person.terminal.sendeof()
-    while person.terminal.expect_exact(["closed", pexpect.TIMEOUT], timeout=1) == 1:
-        person.terminal.sendeof()
+    person.press_control("d")
+    person.expect("closed")
     person.terminal.wait()
     assert person.terminal.exitstatus == 0
 
