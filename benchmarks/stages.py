@@ -20,14 +20,14 @@ from broker.commands.queue import QueueConsume, QueueCreate, QueueSend
 from broker.commands.request import Principal, Request
 from broker.commands.table import syntax_of
 from broker.protocols.resp.encoder import encode, encode_pushes, encode_request
-from broker.protocols.resp.requests import RequestParser, after_login
 from broker.protocols.resp.results import to_reply
-from broker.protocols.resp.session import Session
 from broker.service.plan import Plan
 from broker.store.database import Database
 from broker.store.handlers import execute
 from broker.store.handlers.users import principal_of_uid
 from broker.store.transaction import Limits, Transaction
+
+from .reading import Reading
 
 MAX_BODY = 1024 * 1024
 PATIENT = 60
@@ -68,26 +68,13 @@ class Stages:
         """Print what a send costs from its bytes to its reply."""
         words = [b"QUEUE", b"SEND", b"jobs", self.body]
         wire = encode_request(words) * self.count
-        parser = RequestParser(after_login(MAX_BODY))
-        session = Session(1, "0", self.principal)
+        reading = Reading(self.principal, words, MAX_BODY)
+        bodies = reading.bodies(wire)
+        requests = [Request(self.principal, command) for command in reading.commands(bodies)]
         syntax = syntax_of(QueueSend)
-        heads = [session.expects(syntax, words) for _ in range(2)]
-        parser.expect(heads[-1] or [])
-
-        def parse() -> list[Any]:
-            parser.feed(wire)
-            return list(iter(parser.next, None))
-
-        runs = parse()
-
-        def interpret() -> list[Any]:
-            found = [session.interpret_run(run) for run in runs]
-            return [command for known in found if known for command in known[1]]
-
-        requests = [Request(self.principal, command) for command in interpret()]
         ids = list(range(self.count))
-        self.show("bytes to words", self.least(parse))
-        self.show("words to a command", self.least(interpret))
+        self.show("bytes to words", self.least(lambda: reading.bodies(wire)))
+        self.show("words to a command", self.least(lambda: reading.commands(bodies)))
         self.show("planned", self.least(lambda: Plan([requests])))
         with silenced():
             handler, _ = self.least_batch(requests)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-from collections import deque
 from collections.abc import Awaitable, Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -24,7 +23,7 @@ class Client:
     may_wait = True
 
     def __init__(self) -> None:
-        self.queue: deque[Request] = deque()
+        self.queue: list[Request] = []
         self.closed = False
         self.answered = asyncio.Event()
         self.outcomes: list[Any] = []

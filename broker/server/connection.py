@@ -39,7 +39,7 @@ from ..protocols.resp.results import to_reply
 from ..protocols.resp.session import RESP3, Goodbye, Login, Reply, Session
 from ..service.consumer import Consumer
 from ..service.passwords import wants_hashing
-from ..service.writer import MAX_BYTES_A_SOURCE, weight, weights
+from ..service.writer import MAX_BYTES_A_SOURCE, weight
 from .listeners import peer_uid
 
 if TYPE_CHECKING:
@@ -85,7 +85,7 @@ class ClientConnection(asyncio.Protocol):
     """
 
     def __init__(self, server: Server, *, is_local: bool) -> None:
-        self.queue: deque[Request] = deque()
+        self.queue: list[Request] = []
         self.closed = False
         self._server = server
         self._is_local = is_local
@@ -151,6 +151,10 @@ class ClientConnection(asyncio.Protocol):
 
     def data_received(self, data: bytes) -> None:
         """Parse and submit what came, unless something is held for."""
+        if not (self._held or self._ending or self._is_congested):
+            last = self._parser.single(data)
+            if last is not None and self._execute_single(last):
+                return
         self._parser.feed(data)
         self._may_hold_commands = True
         if not self._scheduled:
@@ -209,12 +213,12 @@ class ClientConnection(asyncio.Protocol):
                     self._may_hold_commands = False
                     break
                 if isinstance(words, Run):
-                    run = session.interpret_run(words)
+                    run = session.interpret_run(words.lasts)
                     if run is None:
                         parser.unroll(words)
                     else:
                         parsed += len(words.lasts)
-                        self._execute_run(*run, requests)
+                        self._execute_run(*run, words.lasts, requests)
                     continue
                 parsed += 1
                 action = session.interpret(words)
@@ -277,21 +281,46 @@ class ClientConnection(asyncio.Protocol):
                 return
         requests.append(Request(principal, command))
 
-    def _execute_run(self, syntax: Syntax, commands: list[Any], requests: list[Request]) -> None:
-        """Execute commands of one kind, one of :data:`_REPEATED`."""
-        session = self._session
+    def _execute_run(
+        self,
+        syntax: Syntax,
+        commands: list[Any],
+        lasts: Sequence[bytes],
+        requests: list[Request],
+    ) -> int:
+        """Execute commands of one kind, one of :data:`_REPEATED`, that differ in those words.
+
+        Returns:
+            What they weigh: such hold no more than what was received.
+        """
+        principal, protocol = self._session.principal, self._session.protocol
         if len(commands) == 1:
-            size = weight(commands[0], self._server.max_message_bytes)
-            self._owed.append((syntax, commands[0], session.protocol, size))
+            size = len(lasts[0])
+            self._owed.append((syntax, commands[0], protocol, size))
+            requests.append(_REQUEST((principal, commands[0])))
         else:
-            sizes = weights(commands, self._server.max_message_bytes)
-            self._owed += zip(repeat(syntax), commands, repeat(session.protocol), sizes)
+            sizes = [*map(len, lasts)]
             size = sum(sizes)
+            self._owed += zip(repeat(syntax), commands, repeat(protocol), sizes)
+            requests += map(_REQUEST, zip(repeat(principal), commands))
         self._outstanding += len(commands)
         self._outstanding_bytes += size
         if self._outstanding >= MAX_OUTSTANDING or self._outstanding_bytes >= MAX_OUTSTANDING_BYTES:
             self._is_congested = True
-        requests += map(_REQUEST, zip(repeat(session.principal), commands))
+        return size
+
+    def _execute_single(self, last: bytes) -> bool:
+        """Execute a command that is as expected, with this last word; False if it is none."""
+        lasts = (last,)
+        run = self._session.interpret_run(lasts)
+        if run is None:
+            return False
+        requests: list[Request] = []
+        size = self._execute_run(*run, lasts, requests)
+        self._server.broker.submit(self, requests, size)
+        if self._is_congested:
+            self._pause_reading()
+        return True
 
     def _is_answered_here(self, kind: type, command: Any) -> bool:
         """Owe the answer to what concerns consumers, if it needs nobody else."""

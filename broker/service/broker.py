@@ -8,7 +8,6 @@ from __future__ import annotations
 import asyncio
 import logging
 import os
-from collections import deque
 from collections.abc import Callable, Iterable, Sequence, Set
 from itertools import groupby
 from typing import Any, Protocol, TypeVar
@@ -39,7 +38,7 @@ logger = logging.getLogger(__name__)
 class Client(Protocol):
     """What submits to the broker: a connection, or the broker itself."""
 
-    queue: deque[Request]
+    queue: list[Request]
     #: Whether nobody is there any more to be answered.
     closed: bool
 
@@ -58,7 +57,7 @@ class _NobodyClient:
     may_wait = False
 
     def __init__(self) -> None:
-        self.queue: deque[Request] = deque()
+        self.queue: list[Request] = []
 
     def answer(self, requests: Sequence[Request], outcomes: Sequence[Any]) -> None:
         """Nobody wants to know."""
@@ -112,12 +111,12 @@ class Broker:
             pass
         self._database.has_consumers = True
 
-    def submit(self, client: Client, requests: Sequence[Request], size: int | None = None) -> None:
+    def submit(self, client: Client, requests: list[Request], size: int | None = None) -> None:
         """Execute requests of a client, in their order.
 
         Args:
             client: who gets the outcomes.
-            requests: in its order.
+            requests: in its order; the list is the broker's from now on.
             size: what all of them weigh at most (:func:`~.writer.weight`), if it is known.
 
         Their outcomes come by :meth:`Client.answer`, in one call or several, always

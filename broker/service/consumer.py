@@ -9,7 +9,6 @@ that one message that kills its consumers does not take its neighbours with it.
 
 from __future__ import annotations
 
-from collections import deque
 from collections.abc import Iterable, Sequence
 from typing import Any, Final, Protocol
 
@@ -47,7 +46,7 @@ class Leases(Protocol):
     #: Who has a lease, by its receipt.
     holders: dict[str, Consumer]
 
-    def submit(self, client: Any, requests: Sequence[Request]) -> None:
+    def submit(self, client: Any, requests: list[Request]) -> None:
         """Execute requests."""
 
 
@@ -65,7 +64,7 @@ class Consumer:
     def __init__(
         self, broker: Leases, sink: Sink, principal: Principal, name: str, prefetch: int
     ) -> None:
-        self.queue: deque[Request] = deque()
+        self.queue: list[Request] = []
         self.closed = False
         self.principal = principal
         self.name = name

@@ -51,7 +51,7 @@ class Waiting:
     def __init__(
         self,
         loop: asyncio.AbstractEventLoop,
-        submit: Callable[[Any, Sequence[Request]], None],
+        submit: Callable[[Any, list[Request]], None],
     ) -> None:
         self._loop = loop
         self._submit = submit

@@ -17,7 +17,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections import deque
-from collections.abc import Callable, Iterable, Mapping, Sequence, Set
+from collections.abc import Callable, Iterable, Mapping, Set
 from functools import partial
 from typing import Any, Final, NamedTuple, Protocol
 
@@ -55,7 +55,7 @@ class Source(Protocol):
     """Where commands come from and their outcomes go; its commands keep their order."""
 
     #: Requests that wait for a batch.
-    queue: deque[Request]
+    queue: list[Request]
 
 
 #: What one source has in a batch: whose it is, its requests in its order, an outcome for each.
@@ -122,25 +122,29 @@ class Writer:
         self._database.keep()
         self._wake_for_more()
 
-    def submit(self, source: Source, requests: Sequence[Request], size: int | None = None) -> None:
+    def submit(self, source: Source, requests: list[Request], size: int | None = None) -> None:
         """Add requests of a source to those that wait for a batch.
 
         Args:
             source: whose they are.
-            requests: in its order.
+            requests: in its order; the list is the writer's from now on.
             size: what all of them weigh at most (:func:`weight`), if it is known.
         """
         if size is None:
             limit = self._database.limits.max_message_bytes
             size = sum(weight(command, limit) for _, command in requests)
-        self._sources[source] = self._sources.get(source, 0) + size
-        source.queue.extend(requests)
+        if source.queue:
+            source.queue += requests
+            size += self._sources.get(source, 0)
+        else:
+            source.queue = requests
+        self._sources[source] = size
         if not self._turn_is_due:
             self._wake()
 
     def withdraw(self, source: Source) -> None:
         """Drop what a source has waiting."""
-        source.queue.clear()
+        source.queue = []
 
     def do(self, job: Job) -> None:
         """Have a job done between two batches; after a failure, of which ``fail`` tells, never."""
@@ -234,13 +238,12 @@ class Writer:
             if count >= MAX_COMMANDS_A_BATCH or size >= MAX_BYTES_A_BATCH:
                 self._sources[source] = queued
                 continue
-            queue = source.queue
-            if len(queue) <= MAX_COMMANDS_A_SOURCE and queued <= MAX_BYTES_A_SOURCE:
-                requests, taken_bytes = [*queue], queued
-                queue.clear()
-            else:
-                requests, taken_bytes = take_some(queue, self._database.limits.max_message_bytes)
-                if queue:
+            requests, taken_bytes = source.queue, queued
+            source.queue = []
+            if len(requests) > MAX_COMMANDS_A_SOURCE or queued > MAX_BYTES_A_SOURCE:
+                limit = self._database.limits.max_message_bytes
+                requests, source.queue, taken_bytes = split_off(requests, limit)
+                if source.queue:
                     rest[source] = queued - taken_bytes
             if requests:
                 sources.append(source)
@@ -293,37 +296,30 @@ class Writer:
             logger.warning("the log was not moved into the file: %s", refusal)
 
 
-def take_some(queue: deque[Request], max_message_bytes: int) -> tuple[list[Request], int]:
-    """Take from the left of ``queue`` what one source may have in one batch.
+def split_off(
+    requests: list[Request], max_message_bytes: int
+) -> tuple[list[Request], list[Request], int]:
+    """Split what a source has waiting into what it may have in one batch, and what is left.
 
-    At least one, however large.
+    At least one is in the batch, however large.
 
     Returns:
-        The requests, and what they may hold in memory, in bytes.
+        Both, and what the first may hold in memory, in bytes.
     """
-    taken: list[Request] = []
-    size = 0
-    while queue and len(taken) < MAX_COMMANDS_A_SOURCE:
-        more = weight(queue[0][1], max_message_bytes)
-        if taken and size + more > MAX_BYTES_A_SOURCE:
+    count = size = 0
+    for _, command in requests[:MAX_COMMANDS_A_SOURCE]:
+        more = weight(command, max_message_bytes)
+        if count and size + more > MAX_BYTES_A_SOURCE:
             break
         size += more
-        taken.append(queue.popleft())
-    return taken, size
+        count += 1
+    return requests[:count], requests[count:], size
 
 
 def weight(command: Any, max_message_bytes: int) -> int:
     """Return the bytes of bodies or lines that a command holds, or that its answer may."""
     weigh = _WEIGHTS.get(type(command))
     return 0 if weigh is None else weigh(command, max_message_bytes)
-
-
-def weights(commands: Sequence[Any], max_message_bytes: int) -> list[int]:
-    """Return the :func:`weight` of each of some commands of one kind."""
-    weigh = _WEIGHTS.get(type(commands[0]))
-    if weigh is None:
-        return [0] * len(commands)
-    return [weigh(command, max_message_bytes) for command in commands]
 
 
 def _of_body(command: QueueSend | ChannelPublish, _: int) -> int:

@@ -104,6 +104,9 @@ def commands_in(
         parser.expect(expected)
     found: list[list[bytes] | str] = []
     for part in parts:
+        if expected is not None and (last := parser.single(part)) is not None:
+            found.append([*expected, last])
+            continue
         parser.feed(part)
         while not parser.broken:
             try:

@@ -47,6 +47,9 @@ def fed(
         parser.expect(expected)
     found: list[list[bytes] | str] = []
     for piece in pieces:
+        if expected is not None and (last := parser.single(piece)) is not None:
+            found.append([*expected, last])
+            continue
         parser.feed(piece)
         found += parse_all(parser)
         if parser.broken:
@@ -201,6 +204,42 @@ def test_a_run_is_told_as_one_with_what_is_whole() -> None:
             assert len(run.lasts) == 1
     parser.feed(stream[-1:] + stream)
     assert parser.next() == Run(HEAD, [b"x" * 99, *(b"x" * n for n in range(100))])
+
+
+@pytest.mark.parametrize("body", [b"", b"x", b"\r\n", b"x" * 1279, b"x" * 1280, b"x" * 100_000])
+def test_a_single_command_that_is_as_expected(body: bytes) -> None:
+    parser = RequestParser(LIMITS)
+    assert parser.single(encode_request([*HEAD, body])) is None
+    parser.expect(HEAD)
+    assert parser.single(encode_request([*HEAD, body])) == body
+    assert parser.next() is None
+
+
+@pytest.mark.parametrize(
+    "other",
+    [
+        encode_request([*HEAD, b"x"]) * 2, encode_request([*HEAD, b"x"])[:-1],
+        encode_request([*HEAD, b"x"]) + b"*", encode_request([*HEAD, b"x", b"y"]),
+        encode_request([*HEAD, b"x"]).replace(b"$1\r\nx", b"$01\r\nx"),
+        encode_request(HEAD), encode_request([*HEAD, b"x"])[1:], b"",
+    ],
+)  # fmt: skip
+def test_what_is_not_one_whole_command_is_no_single(other: bytes) -> None:
+    parser = RequestParser(LIMITS)
+    parser.expect(HEAD)
+    assert parser.single(other) is None
+
+
+def test_no_single_overtakes_what_came_before_it() -> None:
+    sent = encode_request([*HEAD, b"x"])
+    for before in (sent + sent, sent[:20], b"*2\r\n$4\r\n", b"PI"):
+        parser = RequestParser(LIMITS)
+        parser.expect(HEAD)
+        parser.feed(before)
+        parser.next()
+        if before == sent + sent:
+            parser.feed(sent)
+        assert parser.single(sent) is None
 
 
 def test_what_follows_a_run_is_read_too() -> None:

@@ -14,7 +14,6 @@ from broker.commands.grammar import Syntax, parse, template, words_of
 from broker.commands.queue import QueueSend
 from broker.commands.request import Principal
 from broker.commands.table import all_syntaxes
-from broker.protocols.resp.requests import Run
 from broker.protocols.resp.session import Session
 
 SEND = [b"QUEUE", b"SEND", b"q", b"x"]
@@ -40,7 +39,7 @@ def test_what_is_said_twice_is_expected_again(session: Session) -> None:
     assert head == SEND[:3]
     # It is expected already.
     assert said(session, SEND) is None
-    run = session.interpret_run(Run(head, [b"1", b"2"]))
+    run = session.interpret_run([b"1", b"2"])
     assert run is not None
     syntax, found = run
     assert syntax.words == ("QUEUE", "SEND")
@@ -72,7 +71,7 @@ def test_a_run_is_not_for_who_queues_or_has_logged_out(session: Session) -> None
     said(session, SEND)
     head = said(session, SEND)
     assert head is not None
-    run = Run(head, [b"1"])
+    run = [b"1"]
     session.interpret([b"MULTI"])
     assert session.interpret_run(run) is None
     session.interpret([b"DISCARD"])
@@ -85,8 +84,8 @@ def test_a_run_with_one_that_is_refused_is_not_interpreted(session: Session) -> 
     said(session, [b"MESSAGE", b"ACK", b"1.1"])
     head = said(session, [b"MESSAGE", b"ACK", b"1.1"])
     assert head is not None
-    assert session.interpret_run(Run(head, [b"1.1", b"2.1"])) is not None
-    assert session.interpret_run(Run(head, [b"1.1", b"\xff"])) is None
+    assert session.interpret_run([b"1.1", b"2.1"]) is not None
+    assert session.interpret_run([b"1.1", b"\xff"]) is None
 
 
 @given(st.sampled_from(SYNTAXES).flatmap(lambda s: st.tuples(st.just(s), commands(s))))

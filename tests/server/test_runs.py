@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 import pytest
-from support import ServerProcess
+from support import ServerProcess, wait_until
 from wire import Wire, code_of, request
 
 from broker.commands.channel import ChannelPublish
@@ -100,6 +100,27 @@ def test_pulls_are_answered_one_by_one(wire: Wire, queue: str) -> None:
     pull = ("QUEUE", "PULL", queue)
     replies = all_at_once(wire, *[pull] * 5)
     assert [reply is not None for reply in replies] == [True, True, True, False, False]
+
+
+def test_one_that_comes_while_a_pull_waits_is_executed_after_it(
+    server: ServerProcess, dial: Dial, wire: Wire, queue: str
+) -> None:
+    other = dial(server)
+    assert len(bodies(wire, queue)) == 3
+    wire.send("QUEUE", "PULL", queue, "WAIT", "60000")
+    wait_until(lambda: is_waiting(other), "the pull waits")
+    # It would wake the pull that it waits for.
+    wire.send("QUEUE", "SEND", queue, "1")
+    other.call("QUEUE", "SEND", queue, "0")
+    assert b"0" in wire.read()
+    assert type(wire.read()) is int
+    assert bodies(wire, queue) == [b"1"]
+
+
+def is_waiting(wire: Wire) -> bool:
+    """Return whether a pull waits at the server."""
+    fields = wire.call("STATUS")
+    return bool(fields[fields.index(b"waiting_pulls") + 1])
 
 
 def test_who_has_logged_out_is_refused(server: ServerProcess, dial: Dial) -> None:

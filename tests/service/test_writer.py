@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-from collections import deque
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
@@ -71,7 +70,7 @@ class _Source:
     """Somebody with one command."""
 
     def __init__(self) -> None:
-        self.queue: deque[Request] = deque()
+        self.queue: list[Request] = []
 
 
 def test_replies_are_on_their_way_before_a_checkpoint_and_a_job(

@@ -145,6 +145,24 @@ class RequestParser:
             self._unsplittable = max(0, self._unsplittable - taken)
             self._awaited = max(0, self._awaited - taken)
 
+    def single(self, data: bytes) -> bytes | None:
+        """Return the last word of the one command that bytes just received are, no more, no less.
+
+        None, and nothing is taken, unless it begins as is expected (:meth:`expect`) and nothing
+        is left of before: what comes of who awaits each answer mostly is as this, and whole.
+        """
+        expected = self._expected
+        if not data.startswith(expected) or not expected:
+            return None
+        if self._whole or self._missing is not None or len(self._data) > self._position:
+            return None
+        begin = len(expected)
+        end = data.find(b"\r\n", begin)
+        size = len(data) - end - 4
+        if size < 0 or data[begin:end] != (_LENGTHS[size] if size < _SHORT else b"%d" % size):
+            return None
+        return data[end + 2 : -2] if data.endswith(b"\r\n") else None
+
     def expect(self, head: list[bytes]) -> None:
         """Read commands that have one word more than ``head``, and begin with it, as runs.
 
@@ -454,6 +472,7 @@ class RequestParser:
 
     def _break(self, reason: str) -> NoReturn:
         self.broken = True
+        self._expected = b""
         self._refusal = Protocol(reason)
         self._data.clear()
         self._words = []

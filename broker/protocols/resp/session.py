@@ -25,7 +25,6 @@ from ...commands.table import all_syntaxes
 from ...errors import BrokerError, Invalid, NoAuth, NoProto, TooBig, WrongPass
 from ...names import MAX_REPEATED, RESERVED_USER
 from .encoder import OK, Status
-from .requests import Run
 
 QUEUED: Final = Status("QUEUED")
 RESP2: Final = 2
@@ -180,17 +179,18 @@ class Session:
         self._template = template(syntax, head[len(syntax.words) :])
         return None if self._template is None else head
 
-    def interpret_run(self, run: Run) -> tuple[Syntax, list[Any]] | None:
+    def interpret_run(self, lasts: Sequence[bytes]) -> tuple[Syntax, list[Any]] | None:
         """Return the commands of a run, if each is for the broker; else they are asked one by one.
 
         Args:
-            run: its head is what :meth:`expects` has returned last.
+            lasts: the last word of each; what is before it is what :meth:`expects` has
+                returned last.
         """
         known = self._template
         if known is None or self.principal is None or self._queued is not None:
             return None
         try:
-            return known.syntax, known.commands(run.lasts)
+            return known.syntax, known.commands(lasts)
         except BrokerError:
             return None
 
