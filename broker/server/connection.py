@@ -438,14 +438,29 @@ class ClientConnection(asyncio.Protocol):
         """Write the replies to the next requests, in one piece."""
         if self.closed:
             return
-        owed = self._owed
-        pieces: list[bytes] = []
         if self._unsure and not self._transport.get_write_buffer_size():
             self._unsure.clear()
         self._outstanding -= len(requests)
         if not self._outstanding and self._task is None:
             # What was held for was the last that was submitted.
             self._held = False
+        if len(self._owed) == 1 and type(outcomes[0]) is int:
+            # An id or a count, to who had one in flight: there is nothing more to it.
+            self._outstanding_bytes -= self._owed.popleft()[3]
+            self._transport.write(b":%d\r\n" % outcomes[0])
+        else:
+            self._transport.write(self._replies(requests, outcomes))
+        if self._is_congested:
+            self._notice_congestion()
+        if self._read_paused or self._may_hold_commands:
+            self._go_on()
+        if self._ending or self._input_over:
+            self._close_when_done()
+
+    def _replies(self, requests: Sequence[Request], outcomes: Sequence[Any]) -> bytes:
+        """Return the replies to the next requests, and what is known at once behind them."""
+        owed = self._owed
+        pieces: list[bytes] = []
         for request, outcome in zip(requests, outcomes, strict=True):
             syntax, command, protocol, size = owed.popleft()
             while syntax is None:
@@ -461,13 +476,7 @@ class ClientConnection(asyncio.Protocol):
         while owed and owed[0][0] is None:
             _, value, protocol, _ = owed.popleft()
             pieces.append(encode(value, protocol))
-        self._transport.write(pieces[0] if len(pieces) == 1 else b"".join(pieces))
-        if self._is_congested:
-            self._notice_congestion()
-        if self._read_paused or self._may_hold_commands:
-            self._go_on()
-        if self._ending or self._input_over:
-            self._close_when_done()
+        return b"".join(pieces)
 
     def _handed_out(
         self, request: Request, syntax: Syntax, outcome: tuple[Any, ...], pieces: list[bytes]

@@ -61,6 +61,8 @@ class Plan:
         found: list[list[Any]] = []
         position = 0
         if self._runs is None:
+            if len(outcomes) == len(self._sources):
+                return [[outcome] for outcome in outcomes]
             for requests in self._sources:
                 until = position + len(requests)
                 found.append(outcomes[position:until])
