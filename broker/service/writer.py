@@ -3,7 +3,9 @@
 In each turn it takes all that is pending, executes it in one transaction, commits
 once, and only then hands the results out. There is no timer: a turn comes once
 all has been read that had arrived by then, and while it commits the next batch
-gathers in the sockets, so batches grow with the load by themselves. What else there is
+gathers in the sockets, so batches grow with the load by themselves. Those who were answered
+together ask again together, so while that brings more of them they are waited for, a look at
+the sockets at a time (:meth:`Writer._gathers`). What else there is
 to do (logins, timers, deletions, checkpoints) comes in interludes: in a turn of the loop
 of its own, for replies are on their way only after the turn in which they were written.
 
@@ -109,6 +111,10 @@ class Writer:
         self._jobs: deque[Job] = deque()
         self._clean_up_owed = True
         self._in_use: Set[str] = frozenset()
+        # How many sources there were when a turn was last put off, and how many requests came
+        # since the last batch.
+        self._seen = 0
+        self._arrived = 0
         self._turn_is_due = False
         self._interlude_is_due = False
         self._ended = False
@@ -139,6 +145,7 @@ class Writer:
         else:
             source.queue = requests
         self._sources[source] = size
+        self._arrived += len(requests)
         if not self._turn_is_due:
             self._wake()
 
@@ -185,7 +192,11 @@ class Writer:
 
     def _turn(self) -> None:
         """Execute a batch."""
+        if self._gathers():
+            self._loop.call_soon(self._turn)
+            return
         self._turn_is_due = False
+        self._seen = self._arrived = 0
         try:
             if self._sources:
                 self._commit(self._execute)
@@ -194,6 +205,20 @@ class Writer:
         finally:
             if not self._ended and self._sources:
                 self._wake()
+
+    def _gathers(self) -> bool:
+        """Return whether to look once more at what has arrived before a batch is executed.
+
+        Worth it where several have one command in flight each: as many as have come while the
+        first of them were read need no commit of their own then, which takes far longer than
+        a look. Not for one alone; and where somebody sends a window, the batch is large
+        enough, and another look would only bring more of that.
+        """
+        count = len(self._sources)
+        if count > max(self._seen, 1) and self._arrived == count and not self._ended:
+            self._seen = count
+            return True
+        return False
 
     def _interlude(self) -> None:
         """Do what comes between two batches, which nobody waits for but who comes now."""

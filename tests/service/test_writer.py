@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from broker.commands.queue import QueueCreate
+from broker.commands.queue import QueueCreate, QueueList
 from broker.commands.request import Request
 from broker.commands.table import all_syntaxes
 from broker.service.clock import Clock
@@ -111,6 +111,43 @@ def test_replies_are_on_their_way_before_a_checkpoint_and_a_job(
     asyncio.run(main())
     assert order[:2] == ["answered", "on their way"]
     assert sorted(order[2:4]) == ["checkpoint", "job"]
+
+
+@pytest.mark.parametrize(
+    ("at_first", "batches"),
+    [
+        pytest.param([1, 1], [3], id="one in flight each"),
+        pytest.param([1], [1, 1], id="one alone"),
+        pytest.param([2, 1], [3, 1], id="a window beside one"),
+    ],
+)
+def test_who_asks_together_shares_a_batch_with_who_comes_a_little_later(
+    tmp_path: Path, at_first: list[int], batches: list[int]
+) -> None:
+    """The batches, given how many commands each source has and one that comes later."""
+    found: list[int] = []
+
+    async def main() -> None:
+        loop = asyncio.get_running_loop()
+        over = asyncio.Event()
+
+        def deliver(committed: Committed) -> None:
+            found.append(sum(len(outcomes) for _, _, outcomes in committed.portions))
+            if sum(found) == sum(batches):
+                over.set()
+
+        writer = _writer(tmp_path, deliver)
+        with writer._database.transaction(1) as tx:
+            alice = principal_of_uid(tx, 1, "alice")
+        for count in at_first:
+            writer.submit(_Source(), [Request(alice, QueueList()) for _ in range(count)])
+        # In this turn of the loop, but behind the writer's.
+        loop.call_soon(writer.submit, _Source(), [Request(alice, QueueList())])
+        await asyncio.wait_for(over.wait(), 60)
+        writer.close()
+
+    asyncio.run(main())
+    assert found == batches
 
 
 def _writer(folder: Path, deliver: Callable[[Committed], None]) -> Writer:
