@@ -41,5 +41,7 @@ class Reading:
 
     def commands(self, runs: list[Sequence[bytes]]) -> list[Any]:
         """Return the commands with these bodies."""
-        found = [self._session.interpret_run(bodies) for bodies in runs]
-        return [command for known in found if known is not None for command in known[1]]
+        template = self._session.expected()
+        if template is None:
+            raise AssertionError("what is expected is not made into commands at once")
+        return [command for bodies in runs for command in template.commands(bodies) or ()]

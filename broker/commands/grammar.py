@@ -10,7 +10,7 @@ command line spells the same words its own way: ``IFEMPTY`` is ``--if-empty``.
 from __future__ import annotations
 
 import operator
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from functools import lru_cache, partial
 from typing import Any, Final, NamedTuple
 
@@ -198,31 +198,19 @@ class Template(NamedTuple):
 
     Attributes:
         syntax: theirs.
-        before: the fields before it.
-        read: the reader of its word.
-        after: the fields after it, which are those of the options.
+        command: returns the one with the given last word, as :func:`parse` would, or raises
+            Invalid or TooBig where it is not allowed.
     """
 
     syntax: Syntax
-    before: tuple[Any, ...]
-    read: Callable[[bytes], Any]
-    after: tuple[Any, ...]
+    command: Callable[[bytes], Any]
 
-    def commands(self, lasts: Iterable[bytes]) -> list[Any]:
-        """Return the commands with the given last words, as :func:`parse` would.
-
-        Raises:
-            Invalid, TooBig: one of them is not allowed.
-        """
-        (syntax, before, read, after), new = self, tuple.__new__
-        kind, rule = syntax.command, syntax.rule
-        commands = []
-        for last in lasts:
-            command: Any = new(kind, (*before, read(last), *after))
-            if rule is not None:
-                rule(command, ())
-            commands.append(command)
-        return commands
+    def commands(self, lasts: Sequence[bytes]) -> list[Any] | None:
+        """Return those with the given last words, or None if one of them is not allowed."""
+        try:
+            return [*map(self.command, lasts)]
+        except BrokerError:
+            return None
 
 
 def template(syntax: Syntax, words: Sequence[bytes]) -> Template | None:
@@ -238,7 +226,15 @@ def template(syntax: Syntax, words: Sequence[bytes]) -> Template | None:
         before = tuple(map(operator.call, readers, words))
     except BrokerError:
         return None
-    return Template(syntax, before, readers[-1], after)
+    read, kind, rule, new = readers[-1], syntax.command, syntax.rule, tuple.__new__
+
+    def command(last: bytes) -> Any:
+        made: Any = new(kind, (*before, read(last), *after))
+        if rule is not None:
+            rule(made, ())
+        return made
+
+    return Template(syntax, command)
 
 
 def _read_arguments(syntax: Syntax, words: Sequence[bytes]) -> Any:

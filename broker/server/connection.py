@@ -213,12 +213,10 @@ class ClientConnection(asyncio.Protocol):
                     self._may_hold_commands = False
                     break
                 if isinstance(words, Run):
-                    run = session.interpret_run(words.lasts)
-                    if run is None:
-                        parser.unroll(words)
-                    else:
+                    if self._execute_run(words.lasts, requests):
                         parsed += len(words.lasts)
-                        self._execute_run(*run, words.lasts, requests)
+                    else:
+                        parser.unroll(words)
                     continue
                 parsed += 1
                 action = session.interpret(words)
@@ -266,10 +264,7 @@ class ClientConnection(asyncio.Protocol):
             return
         size = weight(command, self._server.max_message_bytes)
         self._owed.append((syntax, command, session.protocol, size))
-        self._outstanding += 1
-        self._outstanding_bytes += size
-        if self._outstanding >= MAX_OUTSTANDING or self._outstanding_bytes >= MAX_OUTSTANDING_BYTES:
-            self._is_congested = True
+        self._owes(1, size)
         if kind in _SPECIAL:
             if kind in _HOLDING or (syntax.result == "pulled" and command.wait_ms > 0):
                 self._held = True
@@ -281,46 +276,49 @@ class ClientConnection(asyncio.Protocol):
                 return
         requests.append(Request(principal, command))
 
-    def _execute_run(
-        self,
-        syntax: Syntax,
-        commands: list[Any],
-        lasts: Sequence[bytes],
-        requests: list[Request],
-    ) -> int:
-        """Execute commands of one kind, one of :data:`_REPEATED`, that differ in those words.
+    def _execute_run(self, lasts: list[bytes], requests: list[Request]) -> bool:
+        """Execute commands as are expected, with those last words.
+
+        They weigh what these do: such (:data:`_REPEATED`) hold no more than what was received.
 
         Returns:
-            What they weigh: such hold no more than what was received.
+            False, and nothing is done, if they are to be looked at one by one.
         """
-        principal, protocol = self._session.principal, self._session.protocol
-        if len(commands) == 1:
-            size = len(lasts[0])
-            self._owed.append((syntax, commands[0], protocol, size))
-            requests.append(_REQUEST((principal, commands[0])))
-        else:
-            sizes = [*map(len, lasts)]
-            size = sum(sizes)
-            self._owed += zip(repeat(syntax), commands, repeat(protocol), sizes)
-            requests += map(_REQUEST, zip(repeat(principal), commands))
-        self._outstanding += len(commands)
-        self._outstanding_bytes += size
-        if self._outstanding >= MAX_OUTSTANDING or self._outstanding_bytes >= MAX_OUTSTANDING_BYTES:
-            self._is_congested = True
-        return size
+        session = self._session
+        template = session.expected()
+        commands = None if template is None else template.commands(lasts)
+        if template is None or commands is None:
+            return False
+        sizes = [*map(len, lasts)]
+        self._owed += zip(repeat(template.syntax), commands, repeat(session.protocol), sizes)
+        self._owes(len(commands), sum(sizes))
+        requests += map(_REQUEST, zip(repeat(session.principal), commands))
+        return True
 
     def _execute_single(self, last: bytes) -> bool:
-        """Execute a command that is as expected, with this last word; False if it is none."""
-        lasts = (last,)
-        run = self._session.interpret_run(lasts)
-        if run is None:
+        """Execute and submit a run of one, as :meth:`_execute_run` would."""
+        session = self._session
+        template = session.expected()
+        if template is None:
             return False
-        requests: list[Request] = []
-        size = self._execute_run(*run, lasts, requests)
-        self._server.broker.submit(self, requests, size)
+        try:
+            command = template.command(last)
+        except BrokerError:
+            return False
+        size = len(last)
+        self._owed.append((template.syntax, command, session.protocol, size))
+        self._owes(1, size)
+        self._server.broker.submit(self, [_REQUEST((session.principal, command))], size)
         if self._is_congested:
             self._pause_reading()
         return True
+
+    def _owes(self, count: int, size: int) -> None:
+        """Take note that so many commands, which weigh so much, are to be answered."""
+        self._outstanding += count
+        self._outstanding_bytes += size
+        if self._outstanding >= MAX_OUTSTANDING or self._outstanding_bytes >= MAX_OUTSTANDING_BYTES:
+            self._is_congested = True
 
     def _is_answered_here(self, kind: type, command: Any) -> bool:
         """Owe the answer to what concerns consumers, if it needs nobody else."""

@@ -39,11 +39,10 @@ def test_what_is_said_twice_is_expected_again(session: Session) -> None:
     assert head == SEND[:3]
     # It is expected already.
     assert said(session, SEND) is None
-    run = session.interpret_run([b"1", b"2"])
-    assert run is not None
-    syntax, found = run
-    assert syntax.words == ("QUEUE", "SEND")
-    assert found == [QueueSend("q", b"1"), QueueSend("q", b"2")]
+    found = session.expected()
+    assert found is not None
+    assert found.syntax.words == ("QUEUE", "SEND")
+    assert found.commands([b"1", b"2"]) == [QueueSend("q", b"1"), QueueSend("q", b"2")]
 
 
 def test_nothing_long_is_kept(session: Session) -> None:
@@ -67,25 +66,24 @@ def test_what_ends_otherwise_is_not_expected(session: Session, words: list[bytes
     assert [said(session, words) for _ in range(3)] == [None, None, None]
 
 
-def test_a_run_is_not_for_who_queues_or_has_logged_out(session: Session) -> None:
+def test_nothing_is_expected_of_who_queues_or_has_logged_out(session: Session) -> None:
     said(session, SEND)
-    head = said(session, SEND)
-    assert head is not None
-    run = [b"1"]
+    assert said(session, SEND) is not None
     session.interpret([b"MULTI"])
-    assert session.interpret_run(run) is None
+    assert session.expected() is None
     session.interpret([b"DISCARD"])
-    assert session.interpret_run(run) is not None
+    assert session.expected() is not None
     session.principal = None
-    assert session.interpret_run(run) is None
+    assert session.expected() is None
 
 
 def test_a_run_with_one_that_is_refused_is_not_interpreted(session: Session) -> None:
     said(session, [b"MESSAGE", b"ACK", b"1.1"])
-    head = said(session, [b"MESSAGE", b"ACK", b"1.1"])
-    assert head is not None
-    assert session.interpret_run([b"1.1", b"2.1"]) is not None
-    assert session.interpret_run([b"1.1", b"\xff"]) is None
+    assert said(session, [b"MESSAGE", b"ACK", b"1.1"]) is not None
+    found = session.expected()
+    assert found is not None
+    assert found.commands([b"1.1", b"2.1"]) is not None
+    assert found.commands([b"1.1", b"\xff"]) is None
 
 
 @given(st.sampled_from(SYNTAXES).flatmap(lambda s: st.tuples(st.just(s), commands(s))))

@@ -179,20 +179,12 @@ class Session:
         self._template = template(syntax, head[len(syntax.words) :])
         return None if self._template is None else head
 
-    def interpret_run(self, lasts: Sequence[bytes]) -> tuple[Syntax, list[Any]] | None:
-        """Return the commands of a run, if each is for the broker; else they are asked one by one.
+    def expected(self) -> Template | None:
+        """Return what makes the commands that begin as :meth:`expects` has returned last.
 
-        Args:
-            lasts: the last word of each; what is before it is what :meth:`expects` has
-                returned last.
+        None where each is to be interpreted: in a transaction, and before a login.
         """
-        known = self._template
-        if known is None or self.principal is None or self._queued is not None:
-            return None
-        try:
-            return known.syntax, known.commands(lasts)
-        except BrokerError:
-            return None
+        return None if self.principal is None or self._queued is not None else self._template
 
     def _queue(self, syntax: Syntax, command: Any, words: Sequence[bytes]) -> Action:
         """Queue a command in a transaction, or have it executed where there is none."""
