@@ -3,6 +3,11 @@
 SQLite's own checkpoint runs inside the COMMIT that finds the log long enough: those
 who wait for that commit wait for the checkpoint as well, and if it fails nobody is
 told. Here it comes after the replies, and an I/O error in it is one.
+
+While it runs nobody is answered, so it is not to take long. But each has its own sync
+besides that of the pages, and moves a page once that was written many times: the longer
+the log, the less they cost, and the fewer commands meet one. So the log grows long, unless
+the disk is slow.
 """
 
 from __future__ import annotations
@@ -10,12 +15,15 @@ from __future__ import annotations
 import mmap
 import os
 import sys
+import time
 from typing import Final
 
 from sqlalchemy import Connection
 
-from . import dialect
-
+#: Pages (of 4 KiB) of log after which a checkpoint is due, where they are quick: 12 MiB.
+MOST_PAGES = 3000
+#: Of what takes longer than this, in seconds, the next is due after half as many pages.
+SLOW_S = 0.04
 #: Where the log's index says how many frames the log has ("WAL-Index Format" in
 #: sqlite.org/walformat.html: mxFrame, in the machine's byte order).
 _FRAMES: Final = slice(16, 20)
@@ -38,6 +46,7 @@ class Checkpoints:
         self._descriptor = os.open(f"{path}-shm", os.O_RDONLY | os.O_CLOEXEC)
         self._index = mmap.mmap(self._descriptor, _HEADER_SIZE, prot=mmap.PROT_READ)
         self._done = 0
+        self._pages = MOST_PAGES
         self._execute("PRAGMA wal_autocheckpoint=0")
 
     def are_due(self) -> bool:
@@ -46,7 +55,7 @@ class Checkpoints:
         if frames < self._done:
             # All of it was in the file, so it was begun anew.
             self._done = 0
-        return frames - self._done >= dialect.CHECKPOINT_PAGES
+        return frames - self._done >= self._pages
 
     def run(self) -> None:
         """Move the log into the file.
@@ -58,7 +67,9 @@ class Checkpoints:
         """
         # At the next attempt too, if this one fails, there is as much more to do.
         self._done = self._frames()
+        began = time.monotonic()
         self._execute("PRAGMA wal_checkpoint(PASSIVE)")
+        self._pages = paced(self._pages, time.monotonic() - began)
 
     def close(self) -> None:
         """Let go of the index; only once the connection is closed."""
@@ -75,3 +86,15 @@ class Checkpoints:
             cursor.fetchall()
         finally:
             cursor.close()
+
+
+def paced(pages: int, seconds: float) -> int:
+    """Return after how many pages of log the next checkpoint is due.
+
+    Args:
+        pages: after how many the last was due.
+        seconds: how long it took.
+    """
+    if seconds > SLOW_S:
+        return max(pages // 2, MOST_PAGES // 8)
+    return min(2 * pages, MOST_PAGES) if seconds < SLOW_S / 4 else pages

@@ -24,8 +24,9 @@ OLDEST_SQLITE = (3, 35, 0)
 #: SQLite waits so long for a lock. The owner lock keeps every other process of
 #: ours away; this is for a foreign tool that reads the file beside us.
 BUSY_TIMEOUT_MS = 5000
-#: Pages (of 4 KiB) in the write-ahead log after which a commit checkpoints it.
-CHECKPOINT_PAGES = 1000
+#: Pages (of 4 KiB) in the write-ahead log after which a commit checkpoints it; not that of
+#: a server, which has :mod:`.checkpoints`.
+AUTOCHECKPOINT_PAGES = 1000
 #: What a checkpointed log may keep on disk.
 WAL_LIMIT_BYTES = 64 * 1024 * 1024
 CACHE_KIB = 16 * 1024
@@ -106,7 +107,7 @@ class SQLiteDialect:
         # macOS: to the platter, which its fsync alone does not promise; elsewhere no difference.
         execute("PRAGMA fullfsync=ON")
         execute("PRAGMA foreign_keys=ON")
-        execute(f"PRAGMA wal_autocheckpoint={CHECKPOINT_PAGES}")
+        execute(f"PRAGMA wal_autocheckpoint={AUTOCHECKPOINT_PAGES}")
         execute(f"PRAGMA journal_size_limit={WAL_LIMIT_BYTES}")
         execute(f"PRAGMA cache_size=-{CACHE_KIB}")
         execute("PRAGMA temp_store=MEMORY")

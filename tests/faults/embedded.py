@@ -21,7 +21,7 @@ from broker.store.dialect import StoreFailure
 
 def main(database: str, marks: str, seed: int, count: int, pages: int) -> None:
     """Do the steps; a checkpoint is due after ``pages`` of log."""
-    dialect.CHECKPOINT_PAGES = pages
+    dialect.AUTOCHECKPOINT_PAGES = pages
     descriptor = os.open(marks, os.O_CREAT | os.O_WRONLY | os.O_APPEND, 0o600)
     held: deque[str] = deque()
     broker = EmbeddedBroker(

@@ -12,7 +12,7 @@ def checkpointing(folder: Path, pages: int) -> str:
     Python reads it at the server's start: a setting it would be of no use to offer.
     """
     (folder / "sitecustomize.py").write_text(
-        f"from broker.store import dialect\ndialect.CHECKPOINT_PAGES = {pages}\n"
+        f"from broker.store import checkpoints\ncheckpoints.MOST_PAGES = {pages}\n"
     )
     return str(folder)
 

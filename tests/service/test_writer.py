@@ -15,7 +15,7 @@ from broker.commands.request import Request
 from broker.commands.table import all_syntaxes
 from broker.service.clock import Clock
 from broker.service.writer import Committed, Job, Writer, weight
-from broker.store import dialect
+from broker.store import checkpoints
 from broker.store.database import Database
 from broker.store.handlers.users import principal_of_uid
 from broker.store.transaction import Limits
@@ -95,7 +95,7 @@ def test_replies_are_on_their_way_before_a_checkpoint_and_a_job(
         database = writer._database
         with database.transaction(1) as tx:
             alice = principal_of_uid(tx, 1, "alice")
-        monkeypatch.setattr(dialect, "CHECKPOINT_PAGES", 1)
+        monkeypatch.setattr(checkpoints, "MOST_PAGES", 1)
         monkeypatch.setattr(database, "checkpoint_if_due", lambda: order.append("checkpoint"))
 
         def work(job: Job) -> None:

@@ -13,7 +13,8 @@ import pytest
 from stores import Store
 
 from broker.commands.queue import QueueCreate, QueueSend
-from broker.store import dialect
+from broker.store import checkpoints
+from broker.store.checkpoints import paced
 
 PAGES = 50
 FILLING = [QueueSend("q", b"x" * 900)] * 40
@@ -22,7 +23,7 @@ FILLING = [QueueSend("q", b"x" * 900)] * 40
 @pytest.fixture
 def filled(store: Store, monkeypatch: pytest.MonkeyPatch) -> Store:
     """Return a store whose checkpoints are its own affair, with a queue."""
-    monkeypatch.setattr(dialect, "CHECKPOINT_PAGES", PAGES)
+    monkeypatch.setattr(checkpoints, "MOST_PAGES", PAGES)
     store.run(QueueCreate("q"))
     store.database.keep()
     return store
@@ -74,6 +75,38 @@ def test_a_reader_does_not_make_it_look_through_the_log_again_and_again(filled: 
     before = filled.database.sizes()[0]
     filled.database.checkpoint_if_due()
     assert filled.database.sizes()[0] > before
+
+
+@pytest.mark.parametrize(
+    ("pages", "seconds", "expected"),
+    [
+        (3000, 0.015, 3000), (3000, 0.05, 1500), (1500, 0.03, 1500), (1500, 0.005, 3000),
+        (1600, 0.005, 3000), (400, 1.0, 375), (3000, 0.001, 3000),
+    ],
+)  # fmt: skip
+def test_a_slow_disk_is_given_less_at_a_time(pages: int, seconds: float, expected: int) -> None:
+    assert paced(pages, seconds) == expected
+
+
+def test_after_a_slow_one_the_next_comes_earlier(
+    filled: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(checkpoints, "SLOW_S", 3600.0)
+    sends_until_one_is_due(filled)
+    before = sends_until_one_is_due(filled)
+    monkeypatch.setattr(checkpoints, "SLOW_S", 0.0)
+    sends_until_one_is_due(filled)
+    assert sends_until_one_is_due(filled) <= before // 2 + 1 < before
+
+
+def sends_until_one_is_due(store: Store) -> int:
+    """Return how many commits it takes until a checkpoint is due, and have that."""
+    sent = 0
+    while not store.database.is_checkpoint_due:
+        store.run(QueueSend("q", b"x" * 900))
+        sent += 1
+    store.database.checkpoint_if_due()
+    return sent
 
 
 LOCKED = """
