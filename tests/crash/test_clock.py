@@ -60,10 +60,11 @@ def test_a_running_server_does_not_follow_a_jump(place: Place, offset_ms: int) -
 
 def test_after_a_start_with_the_clock_set_back_leases_and_delays_last_longer(place: Place) -> None:
     """Nothing comes early or twice, and who cannot wait can make it ready."""
-    with serving(place, 0) as client:
+    # Two minutes ago: by a right clock the lease and the delay are over.
+    with serving(place, -120_000) as client:
         client.send("jobs", b"leased")
-        delayed = client.send("jobs", b"delayed", delay_ms=100)
-        message = client.pull("jobs", lease_ms=100)
+        delayed = client.send("jobs", b"delayed", delay_ms=60_000)
+        message = client.pull("jobs", lease_ms=60_000)
         assert message is not None
     with serving(place, -HOURS_MS) as client:
         assert client.pull("jobs", wait_ms=500) is None
