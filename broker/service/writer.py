@@ -49,6 +49,10 @@ MAX_BYTES_A_SOURCE: Final = 32 * 1024 * 1024
 #: Of one batch in all: what a commit may take together, some 100 ms.
 MAX_COMMANDS_A_BATCH: Final = 10_000
 MAX_BYTES_A_BATCH: Final = 256 * 1024 * 1024
+#: Looks at the sockets before a batch is executed, while they bring more. One finds most of
+#: those who were answered together, and the next the rest; whoever could be waited for longer
+#: could hold all others up by coming again and again.
+MAX_LOOKS: Final = 2
 #: Deliveries of deleted queues taken away between two batches: some 5 ms.
 CLEAN_UP_SLICE: Final = 500
 
@@ -111,8 +115,9 @@ class Writer:
         self._jobs: deque[Job] = deque()
         self._clean_up_owed = True
         self._in_use: Set[str] = frozenset()
-        # How many sources there were when a turn was last put off, and how many requests came
-        # since the last batch.
+        # How often the next batch was put off, how many sources there were then, and how many
+        # requests came since the last batch.
+        self._looks = 0
         self._seen = 0
         self._arrived = 0
         self._turn_is_due = False
@@ -152,6 +157,7 @@ class Writer:
     def withdraw(self, source: Source) -> None:
         """Drop what a source has waiting."""
         source.queue = []
+        self._sources.pop(source, None)
 
     def do(self, job: Job) -> None:
         """Have a job done between two batches; after a failure, of which ``fail`` tells, never."""
@@ -196,7 +202,7 @@ class Writer:
             self._loop.call_soon(self._turn)
             return
         self._turn_is_due = False
-        self._seen = self._arrived = 0
+        self._looks = self._seen = self._arrived = 0
         try:
             if self._sources:
                 self._commit(self._execute)
@@ -215,10 +221,12 @@ class Writer:
         enough, and another look would only bring more of that.
         """
         count = len(self._sources)
-        if count > max(self._seen, 1) and self._arrived == count and not self._ended:
-            self._seen = count
-            return True
-        return False
+        brought_more = count > max(self._seen, 1) and self._arrived == count
+        if not brought_more or self._looks == MAX_LOOKS or self._ended:
+            return False
+        self._looks += 1
+        self._seen = count
+        return True
 
     def _interlude(self) -> None:
         """Do what comes between two batches, which nobody waits for but who comes now."""

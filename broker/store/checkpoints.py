@@ -24,6 +24,9 @@ from sqlalchemy import Connection
 MOST_PAGES = 3000
 #: Of what takes longer than this, in seconds, the next is due after half as many pages.
 SLOW_S = 0.04
+#: But after no fewer than a share of the most: where that takes long as well, it is the syncs
+#: of each checkpoint that do, and more checkpoints only have more of them.
+_LEAST_SHARE: Final = 3
 #: Where the log's index says how many frames the log has ("WAL-Index Format" in
 #: sqlite.org/walformat.html: mxFrame, in the machine's byte order).
 _FRAMES: Final = slice(16, 20)
@@ -96,5 +99,5 @@ def paced(pages: int, seconds: float) -> int:
         seconds: how long it took.
     """
     if seconds > SLOW_S:
-        return max(pages // 2, MOST_PAGES // 8)
-    return min(2 * pages, MOST_PAGES) if seconds < SLOW_S / 4 else pages
+        return max(pages // 2, MOST_PAGES // _LEAST_SHARE)
+    return min(pages + pages // 4, MOST_PAGES)

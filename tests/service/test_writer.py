@@ -150,6 +150,49 @@ def test_who_asks_together_shares_a_batch_with_who_comes_a_little_later(
     assert found == batches
 
 
+def test_who_comes_again_and_again_holds_nobody_up(tmp_path: Path) -> None:
+    """Each turn of the loop brings one more source, as who connects again for each command."""
+    comings = 0
+
+    async def main() -> None:
+        nonlocal comings
+        loop = asyncio.get_running_loop()
+        answered = asyncio.Event()
+        writer = _writer(tmp_path, lambda committed: answered.set())
+        with writer._database.transaction(1) as tx:
+            alice = principal_of_uid(tx, 1, "alice")
+
+        def come() -> None:
+            nonlocal comings
+            if answered.is_set() or comings > 100:
+                return
+            comings += 1
+            writer.submit(_Source(), [Request(alice, QueueList())])
+            loop.call_soon(come)
+
+        come()
+        come()
+        await asyncio.wait_for(answered.wait(), 60)
+        writer.close()
+
+    asyncio.run(main())
+    assert comings < 10
+
+
+def test_who_has_left_has_nothing_waiting(tmp_path: Path) -> None:
+    async def main() -> None:
+        writer = _writer(tmp_path, lambda committed: None)
+        with writer._database.transaction(1) as tx:
+            alice = principal_of_uid(tx, 1, "alice")
+        gone = _Source()
+        writer.submit(gone, [Request(alice, QueueList())])
+        writer.withdraw(gone)
+        assert not writer._sources
+        writer.close()
+
+    asyncio.run(main())
+
+
 def _writer(folder: Path, deliver: Callable[[Committed], None]) -> Writer:
     database = Database(str(folder / "broker.db"), Limits(1000))
     database.open(create=True)
