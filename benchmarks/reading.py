@@ -44,4 +44,4 @@ class Reading:
         template = self._session.expected()
         if template is None:
             raise AssertionError("what is expected is not made into commands at once")
-        return [command for bodies in runs for command in template.commands(bodies) or ()]
+        return [command for bodies in runs for command in template.commands(bodies)]

@@ -286,8 +286,11 @@ class ClientConnection(asyncio.Protocol):
         """
         session = self._session
         template = session.expected()
-        commands = None if template is None else template.commands(lasts)
-        if template is None or commands is None:
+        if template is None:
+            return False
+        try:
+            commands = template.commands(lasts)
+        except BrokerError:
             return False
         sizes = [*map(len, lasts)]
         self._owed += zip(repeat(template.syntax), commands, repeat(session.protocol), sizes)

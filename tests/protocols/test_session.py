@@ -14,6 +14,7 @@ from broker.commands.grammar import Syntax, parse, template, words_of
 from broker.commands.queue import QueueSend
 from broker.commands.request import Principal
 from broker.commands.table import all_syntaxes
+from broker.errors import Invalid
 from broker.protocols.resp.session import Session
 
 SEND = [b"QUEUE", b"SEND", b"q", b"x"]
@@ -82,8 +83,10 @@ def test_a_run_with_one_that_is_refused_is_not_interpreted(session: Session) -> 
     assert said(session, [b"MESSAGE", b"ACK", b"1.1"]) is not None
     found = session.expected()
     assert found is not None
-    assert found.commands([b"1.1", b"2.1"]) is not None
-    assert found.commands([b"1.1", b"\xff"]) is None
+    assert len(found.commands([b"1.1", b"2.1"])) == 2
+    for make in (lambda: found.commands([b"1.1", b"\xff"]), lambda: found.command(b"\xff")):
+        with pytest.raises(Invalid):
+            make()
 
 
 @given(st.sampled_from(SYNTAXES).flatmap(lambda s: st.tuples(st.just(s), commands(s))))
@@ -93,3 +96,4 @@ def test_a_template_makes_what_parsing_makes(drawn: tuple[Syntax, Any]) -> None:
     found = template(syntax, words[:-1]) if words else None
     if found is not None:
         assert found.commands(words[-1:]) == [parse(syntax, words)]
+        assert found.command(words[-1]) == parse(syntax, words)
