@@ -260,8 +260,8 @@ static void proceed(struct connection *c)
 {
     if (c->group->role == SEND)
         send_more(c);
-    else if (c->group->role == CONSUME && protocol->pushes)
-        ack_all(c);
+    else if (c->group->role == CONSUME && protocol->pushes && measuring)
+        ack_all(c); /* after the end, each would bring more, and it would not come to rest */
     flush(c);
 }
 
