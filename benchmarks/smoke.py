@@ -22,8 +22,6 @@ from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
-import psutil
-
 from broker.client.sync import Client, connect
 from broker.commands.channel import ChannelCreate, ChannelPublish, ChannelSubscribe
 from broker.commands.message import MessageAck
@@ -254,11 +252,9 @@ def together(path: Path, client: Client) -> float:
         for connection in connections:
             ask(connection, encode_request([b"PING"]))
         os.kill(status.pid, signal.SIGSTOP)
-        server_process = psutil.Process(status.pid)
         try:
-            while server_process.status() != psutil.STATUS_STOPPED:
-                # It may be on its way to sleep.
-                time.sleep(0.001)
+            # The signal is sent, but the server may still be reading.
+            os.waitid(os.P_PID, status.pid, os.WSTOPPED)
             for connection in connections:
                 connection.sendall(request)
         finally:

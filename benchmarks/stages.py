@@ -14,6 +14,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
+from unittest.mock import patch
 
 from broker.commands.message import MessageAck
 from broker.commands.queue import QueueConsume, QueueCreate, QueueSend
@@ -126,12 +127,8 @@ class Stages:
 @contextmanager
 def silenced() -> Iterator[None]:
     """Let bulk statements do nothing."""
-    run_bulk = Transaction.run_bulk
-    Transaction.run_bulk = lambda *_: None  # type: ignore[method-assign]
-    try:
+    with patch.object(Transaction, "run_bulk", lambda *_: None):
         yield
-    finally:
-        Transaction.run_bulk = run_bulk  # type: ignore[method-assign]
 
 
 def main(arguments: list[str] | None = None) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -10,6 +12,7 @@ from broker.errors import BrokerError, Protocol, TooBig
 from broker.protocols.resp.encoder import encode_request
 from broker.protocols.resp.requests import (
     BEFORE_LOGIN,
+    Limits,
     RequestParser,
     Run,
     after_login,
@@ -39,10 +42,10 @@ def parse_all(parser: RequestParser) -> list[list[bytes] | str]:
 
 
 def fed(
-    *pieces: bytes, limits: object = LIMITS, expected: list[bytes] | None = None
+    *pieces: bytes, limits: Limits = LIMITS, expected: list[bytes] | None = None
 ) -> list[list[bytes] | str]:
     """Return what a parser makes of pieces, asked after each."""
-    parser = RequestParser(limits)  # type: ignore[arg-type]
+    parser = RequestParser(limits)
     if expected is not None:
         parser.expect(expected)
     found: list[list[bytes] | str] = []
@@ -144,7 +147,7 @@ def test_a_long_line_is_searched_once() -> None:
     class Counted(bytearray):
         searched = 0
 
-        def find(self, what, start=0, end=None):  # type: ignore[no-untyped-def]
+        def find(self, what: Any, start: Any = 0, end: Any = None) -> int:
             Counted.searched += len(self) - start
             return super().find(what, start)
 
