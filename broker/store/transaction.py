@@ -204,6 +204,10 @@ class Transaction:
         for text, parameters in self._bulk(statement, rows, shared):
             self._cursor.execute(text, parameters)
 
+    def run_span(self, statement: ByIds, first: int, last: int) -> None:
+        """Run a statement for all rows from the id ``first`` to ``last``."""
+        self._cursor.execute(statement.span.sql(self._dialect), (first, last))
+
     def all_bulk(self, statement: Bulk, rows: Sequence[Any], *shared: Any) -> list[Any]:
         """Return what a statement finds for many rows at once, in no order."""
         if len(rows) == statement.width:

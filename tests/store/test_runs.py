@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import pytest
 from stores import Store
 
 from broker.commands.channel import ChannelCreate, ChannelPublish, ChannelPull, ChannelSubscribe
-from broker.commands.message import MessageAck
+from broker.commands.delivery import Message
+from broker.commands.message import MessageAck, MessageExtend, MessageNack
 from broker.commands.queue import QueueCreate, QueuePull, QueueSend, QueueShow
 from broker.errors import Invalid, Stale, TooBig
+from broker.store.handlers.deliveries import LONG_ACK
 from broker.store.handlers.messages import LONG_RUN
 
 #: More than one statement takes, and no multiple of what one takes.
@@ -83,6 +87,75 @@ def test_a_span_of_acks_takes_nothing_of_a_neighbour(store: Store) -> None:
     store.run(MessageAck(tuple(m.receipt for m in reversed(mine))))
     store.check()
     assert store.run(MessageAck(tuple(m.receipt for m in other))) == (None,) * len(other)
+
+
+def receipts_of(messages: Sequence[Message]) -> list[str]:
+    return [message.receipt for message in messages if message.receipt is not None]
+
+
+def pulled(store: Store, count: int) -> list[str]:
+    """Send so many to ``a`` and pull them together; their receipts."""
+    store.batch(*((store.alice, QueueSend("a", b"%d" % n)) for n in range(count)))
+    return receipts_of(store.run(QueuePull("a", count)))
+
+
+@pytest.mark.parametrize("count", [2, LONG_ACK, MANY])
+def test_a_lease_that_ended_in_a_run_is_stale_alone(store: Store, count: int) -> None:
+    receipts = pulled(store, count)
+    store.run(MessageAck((receipts[1],)))
+    outcomes = store.run(MessageAck(tuple(receipts)))
+    assert [n for n, outcome in enumerate(outcomes) if outcome is not None] == [1]
+    assert isinstance(outcomes[1], Stale)
+    assert (store.run(QueueShow("a")).leased, store.run(QueueShow("a")).bytes) == (0, 0)
+    store.check()
+
+
+def test_a_receipt_named_twice_in_a_batch_is_stale_the_second_time(store: Store) -> None:
+    receipts = tuple(pulled(store, LONG_ACK))
+    acks = [MessageAck(receipts), MessageAck(receipts[3:5]), MessageAck(receipts)]
+    first, second, third = store.batch(*((store.alice, ack) for ack in acks))
+    assert first == (None,) * LONG_ACK
+    assert [type(outcome) for outcome in (*second, *third)] == [Stale] * (2 + LONG_ACK)
+    store.check()
+
+
+def test_a_run_that_was_leased_again_is_stale_by_its_first_receipts(store: Store) -> None:
+    first = tuple(pulled(store, LONG_ACK))
+    store.run(MessageNack(first, delay_ms=0))
+    again = receipts_of(store.run(QueuePull("a", LONG_ACK)))
+    outcomes = store.run(MessageAck(first))
+    assert [type(outcome) for outcome in outcomes] == [Stale] * LONG_ACK
+    assert store.run(MessageAck(tuple(again))) == (None,) * LONG_ACK
+
+
+def test_leases_of_a_run_that_end_at_different_times_end_by_themselves(store: Store) -> None:
+    receipts = pulled(store, LONG_ACK)
+    store.run(MessageExtend(receipts[4], 3_600_000))
+    store.now += 60_000
+    outcomes = store.run(MessageAck(tuple(receipts)))
+    assert [n for n, outcome in enumerate(outcomes) if outcome is None] == [4]
+    store.check()
+    assert len(store.run(QueuePull("a", MANY))) == LONG_ACK - 1
+
+
+def test_a_run_of_another_queue_in_it_is_acknowledged_all_the_same(store: Store) -> None:
+    sends = [QueueSend("ab"[n == 3], b"%d" % n) for n in range(LONG_ACK)]
+    store.batch(*((store.alice, send) for send in sends))
+    messages = [m for queue in "ab" for m in store.run(QueuePull(queue, LONG_ACK))]
+    messages.sort(key=lambda message: message.id)
+    assert store.run(MessageAck(tuple(receipts_of(messages)))) == (None,) * LONG_ACK
+    store.check()
+    for queue in "ab":
+        shown = store.run(QueueShow(queue))
+        assert (shown.leased, shown.bytes) == (0, 0)
+
+
+def test_acks_of_several_users_are_one_run(store: Store) -> None:
+    receipts = pulled(store, LONG_ACK)
+    acks = [((store.alice, store.bob)[n % 2], MessageAck((r,))) for n, r in enumerate(receipts)]
+    assert store.batch(*acks) == [(None,)] * LONG_ACK
+    assert store.run(QueueShow("a")).leased == 0
+    store.check()
 
 
 def test_copies_of_a_publication_are_no_span_of_their_messages(store: Store) -> None:

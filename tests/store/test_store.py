@@ -101,6 +101,7 @@ def test_no_statement_scans_or_sorts(store: Store, name: str) -> None:
         ("FIND_DUE_LEASED", "ix_broker_deliveries_leased"),
         ("FIND_CONNECTION_LEASES", "ix_broker_deliveries_leased"),
         ("NEXT_DUE_LEASED", "ix_broker_deliveries_leased"),
+        ("COUNT_LEASES", "ix_broker_deliveries_leased"),
         ("LEASED_SLICE", "ix_broker_deliveries_leased"),
         ("EXPIRED", "ix_broker_deliveries_expiring"),
         ("NEXT_EXPIRY", "ix_broker_deliveries_expiring"),

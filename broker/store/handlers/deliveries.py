@@ -34,6 +34,9 @@ EXPIRED_SHARE = 10_000
 #: The end of a lease that lives as long as its consumer's connection: no time ever
 #: comes to it, and who owns the database after its server ends it.
 CONNECTION_LEASE = 2**62
+#: An ack of so many receipts is one by itself: others beside it would hide that they follow
+#: each other.
+LONG_ACK = 16
 LEASE_ENDED = "the lease ended"
 NACKED = "nacked"
 
@@ -308,17 +311,27 @@ def note_next_due(tx: Transaction, queue: QueueRow) -> None:
 
 @handles_batch(MessageAck)
 def ack(tx: Transaction, requests: list[Request]) -> list[Any]:
-    """Delete what was leased; all acks of a batch are one delete."""
+    """Delete what was leased; all short acks that come together are one delete."""
     outcomes: list[Any] = []
-    for sends, group in groupby(requests, key=lambda request: request.command.send is not None):
-        if sends:
-            outcomes += [_ack_and_send(tx, *request) for request in group]
-        else:
+    for is_short, group in groupby(requests, key=_is_short):
+        if is_short:
             outcomes += _ack(tx, list(group))
+            continue
+        for request in group:
+            if request.command.send is None:
+                outcomes += _ack(tx, [request])
+            else:
+                outcomes.append(_ack_and_send(tx, *request))
     return outcomes
 
 
+def _is_short(request: Request) -> bool:
+    return request.command.send is None and len(request.command.receipts) < LONG_ACK
+
+
 def _ack(tx: Transaction, requests: list[Request]) -> list[Any]:
+    if _ack_run(tx, requests):
+        return [(None,) * len(command.receipts) for _, command in requests]
     outcomes, ended = _end(tx, requests)
     leases = [end[0] for end in ended]
     for queue_id, group in groupby(leases, key=itemgetter(1)):
@@ -328,6 +341,47 @@ def _ack(tx: Transaction, requests: list[Request]) -> list[Any]:
         counters.bytes -= sum(sizes)
     remove(tx, [(lease[0], lease[2]) for lease in leases])
     return outcomes
+
+
+def _ack_run(tx: Transaction, requests: list[Request]) -> bool:
+    """Acknowledge what was sent and pulled one after the other, if that is all that is named.
+
+    What holds for the first then holds for all, and only the database looks at each.
+
+    Returns:
+        Whether it is; if not, nothing was done.
+    """
+    principal = requests[0].principal
+    receipts = [receipt for _, command in requests for receipt in command.receipts]
+    first = _delivery_of(receipts[0])
+    last = first + len(receipts) - 1
+    generation = receipts[0].partition(".")[2]
+    if receipts[-1] != f"{last}.{generation}":
+        return False
+    if receipts != [f"{delivery}.{generation}" for delivery in range(first, last + 1)]:
+        return False
+    if any(other is not principal and other.id != principal.id for other, _ in requests):
+        return False
+    try:
+        lease, _ = _Leases(tx, receipts[:1]).find(principal, receipts[0])
+    except BrokerError:
+        return False
+    if lease.message_id != first:
+        return False
+    count, size = len(receipts), lease.size
+    if count > 1:
+        alike = (first, last, lease.queue_id, lease.generation, lease.due_at)
+        found, size = tx.one(sql.COUNT_LEASES, alike)
+        if found < count:
+            return False
+    counters = tx.counters(lease.queue_id)
+    counters.leased -= count
+    counters.bytes -= size
+    if lease.due_at == CONNECTION_LEASE:
+        tx.ended.update(receipts)
+    tx.run_span(sql.DELETE_DELIVERIES, first, last)
+    tx.run_span(sql.DELETE_MESSAGES, first, last)
+    return True
 
 
 def _ack_and_send(tx: Transaction, principal: Principal, command: MessageAck) -> Any:

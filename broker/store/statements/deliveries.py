@@ -165,6 +165,23 @@ FIND_LEASES = ByIds(
     ).where(chosen, _DELIVERIES.c.leased_by.is_not(None)),
     _DELIVERIES.c.id,
 )
+#: How many of a span of deliveries are under a lease alike, each with a message of its own, and
+#: how large they are.
+COUNT_LEASES = Statement(
+    lambda: select(func.count(), func.sum(_DELIVERIES.c.size)).where(
+        _DELIVERIES.c.id.between(bindparam("first"), bindparam("last")),
+        _DELIVERIES.c.queue_id == bindparam("queue"),
+        _DELIVERIES.c.generation == bindparam("number"),
+        _DELIVERIES.c.due_at == bindparam("until"),
+        _DELIVERIES.c.leased_by.is_not(None),
+        _DELIVERIES.c.message_id == _DELIVERIES.c.id,
+    ),
+    "first",
+    "last",
+    "queue",
+    "number",
+    "until",
+)
 #: Ends a lease or a delay: ready (``until`` NULL) or delayed; ``uncounted`` is taken off
 #: the attempts.
 RELEASE = Statement(
