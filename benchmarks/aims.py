@@ -63,7 +63,13 @@ class Verdict(NamedTuple):
 KIB = 1024
 #: What stands for several peers: the best of them counts.
 BEST_EMBEDDED = "the best embedded"
-EMBEDDED = ("simplebroker", "huey", "litequeue", "persist-queue", "kombu")
+BEST_THAT_ACKS = "the best that acknowledges"
+BEST_THAT_POPS = "the best that deletes at once"
+GROUPS = {
+    BEST_EMBEDDED: ("simplebroker", "huey", "litequeue", "persist-queue", "kombu"),
+    BEST_THAT_ACKS: ("litequeue", "persist-queue", "kombu"),
+    BEST_THAT_POPS: ("simplebroker", "huey"),
+}
 #: No checkpoint and no vacuum step may hold replies back for longer.
 STALL_US = 50_000
 
@@ -83,7 +89,20 @@ AIMS: tuple[Aim, ...] = (
     Aim("c", "rate", None, 5, "nats"),
     Aim("c", "p99", None, 5, "broker", "p50", at_most=True),
     Aim("c", "max stall", None, STALL_US, at_most=True),
-    Aim("d", "one at a time", None, 1.0, BEST_EMBEDDED, subject="broker-embedded"),
+    Aim("d", "one at a time", None, 1.0, BEST_THAT_ACKS, subject="broker-embedded"),
+    # Who takes and acknowledges in a loop; and who wants no acks.
+    *(
+        Aim(
+            "d",
+            f"one at a time, {way}",
+            None,
+            1.0,
+            best,
+            "one at a time",
+            subject="broker-embedded",
+        )
+        for way, best in (("consume()", BEST_THAT_ACKS), ("NOACK", BEST_THAT_POPS))
+    ),
     Aim("d", "push", None, 0.5, "rabbitmq-quorum"),
     Aim("e", "rate", None, 1.2, "rabbitmq-quorum"),
     Aim("e", "max stall", None, STALL_US, at_most=True),
@@ -110,7 +129,7 @@ def _base(results: Results, aim: Aim, row: Row) -> float | None:
     other = results.find(aim.case, aim.other, row.body) if aim.other else row
     if other is None:
         return None
-    peers = EMBEDDED if aim.peer == BEST_EMBEDDED else (aim.peer,)
+    peers = GROUPS.get(aim.peer, (aim.peer,))
     values = [v for v in (results.value(other, peer) for peer in peers) if v is not None]
     return max(values, default=None)
 

@@ -340,6 +340,18 @@ static void turn(uint64_t until)
             proceed(&connections[i]);
 }
 
+/* How long it took to do what a group has done; before the silence at the end is noted.
+ *
+ * A batch that the end cuts short counts for nothing, so its time does not count either: else
+ * what is done in few large batches would seem slower than it is. But a silence longer than all
+ * before it is no batch under way. */
+static double seconds_of(const struct group *g)
+{
+    bool is_at_rest = g->limit > 0, is_under_way = now_ns - g->last_ns <= g->stall_ns;
+    uint64_t end = g->last_done_ns && (is_at_rest || is_under_way) ? g->last_done_ns : now_ns;
+    return (double)(end - began_ns) / 1e9;
+}
+
 static double cpu_seconds(void)
 {
     struct rusage use;
@@ -358,20 +370,21 @@ static void run(void)
     while (now_ns < deadline_ns && !is_over())
         turn(deadline_ns);
     double elapsed = (double)(now_ns - began_ns) / 1e9, cpu = cpu_seconds() - cpu_before;
-    for (int i = 0; i < group_count; i++)
+    double took[MAX_GROUPS];
+    for (int i = 0; i < group_count; i++) {
+        took[i] = seconds_of(&groups[i]);
         note_silence(&groups[i]);
+    }
     measuring = false;
     for (uint64_t until = now_ns + DRAIN_NS; now_ns < until && !is_quiet();)
         turn(until);
     printf("{\"seconds\": %.6f, \"cpu_seconds\": %.6f, \"groups\": [", elapsed, cpu);
     for (int i = 0; i < group_count; i++) {
         struct group *g = &groups[i];
-        /* One that ended before the time is measured by its own time. */
-        double took = g->limit && g->last_done_ns ? (double)(g->last_done_ns - began_ns) / 1e9 : elapsed;
         printf("%s{\"answered\": %lu, \"rate\": %.3f, \"p50_us\": %.1f, \"p99_us\": %.1f, "
                "\"max_us\": %.1f, \"transit_p50_us\": %.1f, \"transit_p99_us\": %.1f, "
                "\"transit_max_us\": %.1f, \"stall_us\": %.1f}",
-               i ? ", " : "", g->count, took > 0 ? (double)g->count / took : 0,
+               i ? ", " : "", g->count, took[i] > 0 ? (double)g->count / took[i] : 0,
                quantile_us(&g->round_trip, 0.5), quantile_us(&g->round_trip, 0.99),
                (double)g->round_trip.largest / 1000, quantile_us(&g->transit, 0.5),
                quantile_us(&g->transit, 0.99), (double)g->transit.largest / 1000,
