@@ -2,15 +2,26 @@
 
 from __future__ import annotations
 
+import tempfile
 from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from stores import Store
 
 from broker.commands.channel import ChannelCreate, ChannelPublish, ChannelPull, ChannelSubscribe
 from broker.commands.delivery import Message
-from broker.commands.message import MessageAck, MessageExtend, MessageNack
-from broker.commands.queue import QueueCreate, QueuePull, QueueSend, QueueShow
+from broker.commands.message import (
+    MessageAck,
+    MessageDelete,
+    MessageExtend,
+    MessageMove,
+    MessageNack,
+)
+from broker.commands.queue import QueueConsume, QueueCreate, QueuePull, QueueSend, QueueShow
 from broker.errors import Invalid, Stale, TooBig
 from broker.store.handlers.deliveries import LONG_ACK
 from broker.store.handlers.messages import LONG_RUN
@@ -138,6 +149,14 @@ def test_leases_of_a_run_that_end_at_different_times_end_by_themselves(store: St
     assert len(store.run(QueuePull("a", MANY))) == LONG_ACK - 1
 
 
+def test_an_ended_run_of_a_consumer_is_told(store: Store) -> None:
+    store.database.has_consumers = True
+    store.batch(*((store.alice, QueueSend("a", b"%d" % n)) for n in range(LONG_ACK)))
+    receipts = receipts_of(store.run(QueueConsume("a", LONG_ACK)))
+    assert store.run(MessageAck(tuple(receipts))) == (None,) * LONG_ACK
+    assert store.last.ended == {*receipts}
+
+
 def test_a_run_of_another_queue_in_it_is_acknowledged_all_the_same(store: Store) -> None:
     sends = [QueueSend("ab"[n == 3], b"%d" % n) for n in range(LONG_ACK)]
     store.batch(*((store.alice, send) for send in sends))
@@ -180,3 +199,115 @@ def test_a_receipt_is_known_only_as_it_was_given_out(store: Store) -> None:
     assert isinstance(longer, Stale)
     assert isinstance(none, Invalid)
     assert known is None
+
+
+# --- an ack of many, and acks of each ---
+
+TABLES = ("queues", "deliveries", "messages", "publications", "dead_deliveries")
+COUNTS = st.integers(1, 2 * LONG_ACK)
+#: Which of the receipts given out so far, as shares of their number: from where, how many.
+SHARES = st.tuples(st.floats(0, 1), COUNTS)
+STEPS = st.one_of(
+    st.tuples(st.just("send"), st.sampled_from("ab"), COUNTS),
+    st.tuples(st.just("publish"), COUNTS),
+    st.tuples(st.just("pull"), st.sampled_from("ab"), COUNTS, st.sampled_from([1_000, 60_000])),
+    st.tuples(st.just("consume"), st.sampled_from("ab"), COUNTS),
+    st.tuples(st.just("pull channel"), COUNTS),
+    st.tuples(st.just("nack"), SHARES),
+    st.tuples(st.just("extend"), st.floats(0, 1)),
+    st.tuples(st.just("move"), st.floats(0, 1)),
+    st.tuples(st.just("delete"), st.floats(0, 1)),
+    st.tuples(st.just("wait"), st.sampled_from([1, 999, 30_000])),
+    # Of those named, one may be left out, and one may be named twice.
+    st.tuples(st.just("ack"), SHARES, st.none() | COUNTS, st.none() | COUNTS),
+)
+
+
+class Twin:
+    """A store, and what it has given out."""
+
+    def __init__(self, folder: Path) -> None:
+        self.store = Store(folder / "broker.db")
+        self.store.database.has_consumers = True
+        for queue in "ab":
+            self.store.run(QueueCreate(queue))
+        self.store.run(ChannelCreate("c"))
+        for who in (self.store.alice, self.store.bob):
+            self.store.run(ChannelSubscribe("c"), who)
+        self.given: list[Message] = []
+
+    def named(self, share: float, count: int = 1) -> list[Message]:
+        """Some of the messages that were given out."""
+        start = int(share * len(self.given))
+        return self.given[start : start + count]
+
+    def do(self, step: tuple[Any, ...], *, together: bool) -> list[Any]:
+        """Take a step; ``together`` is an ack of many, else acks of each."""
+        store = self.store
+        match step:
+            case ("send", queue, count):
+                sends = [QueueSend(queue, b"x" * n) for n in range(count)]
+                return store.batch(*((store.alice, send) for send in sends))
+            case ("publish", count):
+                publishes = [ChannelPublish("c", b"x" * n) for n in range(count)]
+                return store.batch(*((store.alice, publish) for publish in publishes))
+            case ("pull", queue, count, lease_ms):
+                return self.pull(QueuePull(queue, count, lease_ms=lease_ms))
+            case ("consume", queue, count):
+                return self.pull(QueueConsume(queue, count))
+            case ("pull channel", count):
+                return self.pull(ChannelPull("c", max_count=count))
+            case ("nack", share):
+                receipts = receipts_of(self.named(*share))
+                nack = MessageNack(tuple(receipts), delay_ms=0)
+                return store.batch((store.alice, nack)) if receipts else []
+            case ("extend", share):
+                extends = [MessageExtend(r, 90_000) for r in receipts_of(self.named(share))]
+                return store.batch(*((store.alice, extend) for extend in extends))
+            case ("move", share):
+                moves = [MessageMove(m.queue, m.id, "b") for m in self.named(share)]
+                return store.batch(*((store.alice, move) for move in moves))
+            case ("delete", share):
+                deletes = [MessageDelete(m.queue, m.id) for m in self.named(share)]
+                return store.batch(*((store.alice, delete) for delete in deletes))
+            case ("wait", time):
+                store.now += time
+                return []
+            case ("ack", share, left_out, twice):
+                receipts = receipts_of(self.named(*share))
+                if left_out is not None:
+                    del receipts[left_out : left_out + 1]
+                if twice is not None:
+                    receipts += receipts[twice : twice + 1]
+                acks = [tuple(receipts)] if together else [(receipt,) for receipt in receipts]
+                answers, ended = [], set()
+                for named in filter(None, acks):
+                    answers += store.run(MessageAck(named))
+                    ended |= store.last.ended
+                return [*answers, sorted(ended)]
+        raise AssertionError(step)
+
+    def pull(self, command: Any) -> list[Any]:
+        """Pull, and keep what comes."""
+        messages = self.store.run(command)
+        self.given += messages
+        return list(messages)
+
+    def tables(self) -> list[Any]:
+        """All there is."""
+        return [self.store.rows(f"SELECT * FROM broker_{table} ORDER BY 1") for table in TABLES]
+
+
+@given(st.lists(STEPS, min_size=3, max_size=25))
+def test_an_ack_of_many_does_what_acks_of_each_do(steps: list[tuple[Any, ...]]) -> None:
+    with tempfile.TemporaryDirectory() as one, tempfile.TemporaryDirectory() as other:
+        many, each = Twin(Path(one)), Twin(Path(other))
+        try:
+            for step in steps:
+                found = [str(outcome) for outcome in many.do(step, together=True)]
+                assert found == [str(outcome) for outcome in each.do(step, together=False)]
+            assert many.tables() == each.tables()
+            many.store.check()
+        finally:
+            many.store.close()
+            each.store.close()
