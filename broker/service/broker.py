@@ -128,6 +128,21 @@ class Broker:
         if self.holders:
             self._expect_credit(client, requests)
 
+    def wait(self, client: Client, request: Request) -> bool:
+        """Have a pull wait whose client has just got all that was ready.
+
+        From within :meth:`Client.answer` alone: what the same commit has made ready, or has
+        left, wakes it. Beside what is to be executed anyway it is executed at once, for that
+        may bring something.
+
+        Returns:
+            Whether it waits; False if nothing may any more.
+        """
+        if self._writer.is_busy:
+            self.submit(client, [request])
+            return True
+        return self._waiting.park(client, request)
+
     def _expect_credit(self, client: Client, requests: Sequence[Request]) -> None:
         """Let a client's consumers ask beside its acks, just submitted, that make room for more."""
         asking: dict[Consumer, None] = {}

@@ -49,6 +49,9 @@ class Leases(Protocol):
     def submit(self, client: Any, requests: list[Request]) -> None:
         """Execute requests."""
 
+    def wait(self, client: Any, request: Request) -> bool:
+        """Execute a pull once something comes; False if nothing may wait any more."""
+
 
 class Consumer:
     """One QUEUE CONSUME of a connection; a client of the broker.
@@ -102,19 +105,30 @@ class Consumer:
 
     def ask(self) -> None:
         """Pull as much as there is credit for; a pull that waits for its batch then wants more."""
-        credit = self._prefetch - len(self.in_flight) + len(self.expected)
-        if self.closed or credit <= 0 or not self._sink.may_push:
+        request = self._wanted()
+        if request is None:
             return
-        request = Request(self.principal, QueueConsume(self.name, credit, MAX_DURATION_MS))
         if self.queue:
             self.queue[0] = request
         elif not self._asking:
             self._asking = True
             self._broker.submit(self, [request])
 
+    def _wanted(self) -> Request | None:
+        """Return the pull of as much as there is credit for, or None."""
+        credit = self._prefetch - len(self.in_flight) + len(self.expected)
+        if self.closed or credit <= 0 or not self._sink.may_push:
+            return None
+        return Request(self.principal, QueueConsume(self.name, credit, MAX_DURATION_MS))
+
     def answer(self, requests: Sequence[Request], outcomes: Sequence[Any]) -> None:
-        """Hand on what a pull has brought, and pull again."""
+        """Hand on what a pull has brought, and pull again.
+
+        One that brought less than it wanted has left nothing: it need not look again, and
+        waits for more.
+        """
         self._asking = False
+        ((_, command),) = requests
         (outcome,) = outcomes
         if isinstance(outcome, BrokerError):
             self.closed = True
@@ -123,7 +137,10 @@ class Consumer:
         if outcome:
             self.took(outcome)
             self._sink.push(outcome)
-            self.ask()
+            if len(outcome) == command.prefetch:
+                self.ask()
+            elif (request := self._wanted()) is not None:
+                self._asking = self._broker.wait(self, request)
 
     def leftovers(self, *, counted: bool) -> list[Request]:
         """Return the commands that give back what is leased, as the connection ends.

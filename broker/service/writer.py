@@ -154,6 +154,11 @@ class Writer:
         if not self._turn_is_due:
             self._wake()
 
+    @property
+    def is_busy(self) -> bool:
+        """Whether requests wait for a batch."""
+        return bool(self._sources)
+
     def withdraw(self, source: Source) -> None:
         """Drop what a source has waiting."""
         source.queue = []

@@ -99,8 +99,9 @@ class Transaction:
         ids: where ids come from.
         has_consumers: whether leases that live as long as a connection can be alive:
             only in the server that gave them.
-        woken_queues: how many deliveries became ready and were not taken again, by the
-            queue's name; for a queue that is gone, more than can wait for it.
+        woken_queues: how many deliveries became ready and were not taken again, or were
+            left by who could have taken them, by the queue's name; for a queue that is gone,
+            more than can wait for it.
         woken_channels: the same for each subscription of a channel, by its name.
         due: the earliest time at which something falls due, by the queue's name, as
             far as this transaction has set or looked up such times.
@@ -383,6 +384,10 @@ class Transaction:
     def takes(self, queue: str, count: int) -> None:
         """Note that so many that were ready in a queue are not any more."""
         self.woken_queues[queue] = max(0, self.woken_queues[queue] - count)
+
+    def leaves(self, queue: str) -> None:
+        """Note that something ready was left in a queue to whoever waits for it."""
+        self.woken_queues[queue] = max(1, self.woken_queues[queue])
 
     def falls_due(self, queue: str, time: int) -> None:
         """Note that something in a queue falls due at ``time``."""

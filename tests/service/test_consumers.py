@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 import pytest
 from services import Client, with_broker
+from support import PATIENCE_S
 
+from broker import names
 from broker.commands.delivery import Message
 from broker.commands.message import MessageAck
 from broker.commands.queue import QueueSend
@@ -15,6 +18,7 @@ from broker.commands.request import Principal, Request
 from broker.errors import BrokerError, Stale
 from broker.service.broker import Broker
 from broker.service.consumer import Consumer
+from broker.store.handlers import deliveries
 
 
 class Sink(Client):
@@ -71,6 +75,53 @@ def test_a_refused_ack_makes_no_room_and_that_of_another_client_does(tmp_path: P
         await broker.call(lambda tx: None)
         assert len(sink.pushed) == 5
         assert len(consumer.in_flight) == 3
+
+    with_broker(tmp_path, consume)
+
+
+def test_who_has_got_all_there_was_waits_without_a_look(tmp_path: Path) -> None:
+    async def consume(broker: Broker, user: Principal) -> None:
+        sink, _ = await consumes(broker, user, prefetch=3)
+        before = broker._writer.commits
+        for count in (1, 2):
+            await Client().executes(broker, user, QueueSend("jobs", b"x"))
+            await broker.call(lambda tx: None)
+            assert len(sink.pushed) == count
+            assert broker._writer.commits == before + count
+
+    with_broker(tmp_path, consume)
+
+
+def test_what_a_push_left_for_its_size_follows_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(names, "MAX_PULL_BYTES", 1000)
+
+    async def consume(broker: Broker, user: Principal) -> None:
+        sends = [QueueSend("jobs", b"%d" % n * 400) for n in range(5)]
+        await Client().executes(broker, user, *sends)
+        sink, _ = await consumes(broker, user, prefetch=10)
+        async with asyncio.timeout(PATIENCE_S):
+            while len(sink.pushed) < len(sends):
+                await broker.call(lambda tx: None)
+        assert [message.body for message in sink.pushed] == [send.body for send in sends]
+
+    with_broker(tmp_path, consume)
+
+
+def test_what_falls_due_in_slices_comes_to_who_got_the_first(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(deliveries, "DUE_SLICE", 2)
+
+    async def consume(broker: Broker, user: Principal) -> None:
+        sends = [QueueSend("jobs", b"%d" % n, delay_ms=20) for n in range(9)]
+        sink, _ = await consumes(broker, user, prefetch=10)
+        await Client().executes(broker, user, *sends)
+        async with asyncio.timeout(PATIENCE_S):
+            while len(sink.pushed) < len(sends):
+                await broker.call(lambda tx: None)
+        assert sorted(message.body for message in sink.pushed) == [send.body for send in sends]
 
     with_broker(tmp_path, consume)
 

@@ -141,9 +141,7 @@ def _claim(tx: Transaction, queue: QueueRow, claims: list[Claim], outcomes: list
         make_due_ready(tx, feeder)
     counters = tx.counters(queue.id)
     if queue.pulls_paused or queue.ready + counters.ready <= 0:
-        if any(claim.waits for claim in claims):
-            for feeder in (*feeders, queue):
-                note_next_due(tx, feeder)
+        _note_waits(tx, (*feeders, queue), claims, outcomes)
         return
     head = tx.one(sql.HEAD_EXPIRY, (queue.id,))
     if head is not None and head[0] is not None and head[0] <= tx.now:
@@ -178,7 +176,19 @@ def _claim(tx: Transaction, queue: QueueRow, claims: list[Claim], outcomes: list
             tx.falls_due(queue.name, until)
     counters.ready -= len(popped)
     tx.takes(queue.name, len(popped) + sum(map(len, granted.values())))
+    if ahead is not None:
+        tx.leaves(queue.name)
     remove(tx, popped)
+    _note_waits(tx, (*feeders, queue), claims, outcomes)
+
+
+def _note_waits(
+    tx: Transaction, queues: Sequence[QueueRow], claims: list[Claim], outcomes: list[Any]
+) -> None:
+    """Note when something falls due that may come to who waits now: it got less than it wanted."""
+    if any(claim.waits and len(outcomes[claim.place]) < claim.max_count for claim in claims):
+        for queue in queues:
+            note_next_due(tx, queue)
 
 
 def _touch(tx: Transaction, queue: QueueRow) -> None:
