@@ -44,6 +44,9 @@ logger = logging.getLogger(__name__)
 #: Of one source in one batch, so that a window of thousands does not hold up
 #: those with one command in flight: some 15 ms of work.
 MAX_COMMANDS_A_SOURCE: Final = 1000
+#: What they may bring to be stored, unless it is one command: as long, for the larger bodies
+#: are, the longer takes their commit, and all wait for it.
+MAX_STORED_A_SOURCE: Final = 512 * 1024
 #: What they may hold in memory (:func:`weight`): a few of the largest pulls.
 MAX_BYTES_A_SOURCE: Final = 32 * 1024 * 1024
 #: Of one batch in all: what a commit may take together, some 100 ms.
@@ -278,7 +281,7 @@ class Writer:
                 continue
             requests, taken_bytes = source.queue, queued
             source.queue = []
-            if len(requests) > MAX_COMMANDS_A_SOURCE or queued > MAX_BYTES_A_SOURCE:
+            if len(requests) > MAX_COMMANDS_A_SOURCE or queued > MAX_STORED_A_SOURCE:
                 limit = self._database.limits.max_message_bytes
                 requests, source.queue, taken_bytes = split_off(requests, limit)
                 if source.queue:
@@ -344,12 +347,15 @@ def split_off(
     Returns:
         Both, and what the first may hold in memory, in bytes.
     """
-    count = size = 0
+    count = size = stored = 0
     for _, command in requests[:MAX_COMMANDS_A_SOURCE]:
         more = weight(command, max_message_bytes)
-        if count and size + more > MAX_BYTES_A_SOURCE:
-            break
         size += more
+        if type(command) in _STORED:
+            stored += more
+        if count and (size > MAX_BYTES_A_SOURCE or stored > MAX_STORED_A_SOURCE):
+            size -= more
+            break
         count += 1
     return requests[:count], requests[count:], size
 
@@ -390,6 +396,8 @@ def _of_one(command: Any, max_message_bytes: int) -> int:
     return max_message_bytes
 
 
+#: Of what weighs for what it stores.
+_STORED: Final = frozenset({QueueSend, ChannelPublish, QueueSendMany, DbImport, MessageAck})
 _WEIGHTS: Final[Mapping[type, Callable[[Any, int], int]]] = {
     QueueSend: _of_body,
     ChannelPublish: _of_body,

@@ -69,6 +69,7 @@ def test_the_limits_in_the_server_document_are_the_constants() -> None:
         connection.WRITE_HIGH_WATER,
         int(connection.LOGIN_SECONDS),
         writer.MAX_COMMANDS_A_SOURCE,
+        writer.MAX_STORED_A_SOURCE,
         names.MAX_PULL_COUNT,
         names.MAX_PULL_BYTES,
         logins.MAX_WAITING,

@@ -3,18 +3,29 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 import pytest
+from services import Client, with_broker
+from support import PATIENCE_S
 
-from broker.commands.queue import QueueCreate, QueueList
-from broker.commands.request import Request
+from broker.commands.queue import QueueCreate, QueueList, QueuePull, QueueSend
+from broker.commands.request import Principal, Request
 from broker.commands.table import all_syntaxes
+from broker.service.broker import Broker
 from broker.service.clock import Clock
-from broker.service.writer import Committed, Job, Writer, weight
+from broker.service.writer import (
+    MAX_COMMANDS_A_SOURCE,
+    MAX_STORED_A_SOURCE,
+    Committed,
+    Job,
+    Writer,
+    split_off,
+    weight,
+)
 from broker.store import checkpoints
 from broker.store.database import Database
 from broker.store.handlers.users import principal_of_uid
@@ -205,6 +216,55 @@ def _writer(folder: Path, deliver: Callable[[Committed], None]) -> Writer:
 
 def _job(done: Callable[[], None]) -> Job:
     return Job(lambda tx: tx.now, lambda result, error: done())
+
+
+def _split(*commands: Any) -> list[int]:
+    """Return how many of a source's commands go into each batch."""
+    user = Principal(1, "user", is_admin=False)
+    left, sizes = [Request(user, command) for command in commands], []
+    while left:
+        taken, left, _ = split_off(left, MAX_STORED_A_SOURCE)
+        sizes.append(len(taken))
+    return sizes
+
+
+def test_the_larger_bodies_are_the_fewer_go_into_a_commit() -> None:
+    """Else who sends a window of large ones holds up all others for as long as it takes."""
+    half, all_of_it, more = (
+        QueueSend("q", bytes(MAX_STORED_A_SOURCE // 2 + size))
+        for size in (0, MAX_STORED_A_SOURCE // 2, MAX_STORED_A_SOURCE)
+    )
+    assert _split(half, half, half) == [2, 1]
+    assert _split(half, all_of_it, half) == [1, 1, 1]
+    assert _split(more, more) == [1, 1]
+    assert _split(*[QueueSend("q", b"x")] * (MAX_COMMANDS_A_SOURCE + 1)) == [
+        MAX_COMMANDS_A_SOURCE,
+        1,
+    ]
+    # What they may be answered is read, and not written.
+    assert _split(*[QueuePull("q")] * 10) == [10]
+
+
+def test_a_window_of_large_bodies_leaves_room_for_others(tmp_path: Path) -> None:
+    async def send(broker: Broker, user: Principal) -> None:
+        size = broker._database.limits.max_message_bytes
+        fit = MAX_STORED_A_SOURCE // size
+        before_it: list[int] = []
+
+        class Small(Client):
+            def answer(self, requests: Sequence[Request], outcomes: Sequence[Any]) -> None:
+                before_it.append(len(large.outcomes))
+                super().answer(requests, outcomes)
+
+        large = Client()
+        broker.submit(large, [Request(user, QueueSend("jobs", bytes(size)))] * (3 * fit))
+        await Small().executes(broker, user, QueueSend("jobs", b"x"))
+        assert before_it == [fit]
+        async with asyncio.timeout(PATIENCE_S):
+            while len(large.outcomes) < 3 * fit:
+                await broker.call(lambda tx: None)
+
+    with_broker(tmp_path, send)
 
 
 def test_whatever_answers_with_bodies_weighs_what_it_may_answer() -> None:
