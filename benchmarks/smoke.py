@@ -244,6 +244,8 @@ def commits(folder: Path) -> Iterator[Check]:
         yield Check(f"commits for {WINDOW} sends of a window", made * WINDOW / SENDS, 3)
         yield Check(f"commits for a send each of {TOGETHER} connections", together(path, client), 1)
         yield Check("commits for a send and the pull that waits for it", meeting(path, client), 1)
+        pushed = pushing(database, client)
+        yield Check("commits for a message sent, pushed and acknowledged", pushed, 2)
 
 
 def together(path: Path, client: Client) -> float:
@@ -277,6 +279,20 @@ def meeting(path: Path, client: Client) -> float:
         ask(sends, encode_request([b"QUEUE", b"SEND", b"q2", b"x"]))
         waits.recv(1000)
     return client.status().commits - status.commits - 1
+
+
+def pushing(database: Path, client: Client) -> float:
+    """Return the commits for each message that a consumer is pushed as it waits."""
+    count = 20
+    with connect(str(database)) as consumer:
+        client.send("q2", b"first")
+        messages = consumer.consume("q2")
+        consumer.ack(str(next(messages).receipt))
+        before = client.status().commits
+        for _ in range(count):
+            client.send("q2", b"x")
+            consumer.ack(str(next(messages).receipt))
+        return (client.status().commits - before - 1) / count
 
 
 def dial(path: Path) -> socket.socket:

@@ -281,7 +281,9 @@ class Writer:
                 continue
             requests, taken_bytes = source.queue, queued
             source.queue = []
-            if len(requests) > MAX_COMMANDS_A_SOURCE or queued > MAX_STORED_A_SOURCE:
+            if len(requests) > 1 and (
+                len(requests) > MAX_COMMANDS_A_SOURCE or queued > MAX_STORED_A_SOURCE
+            ):
                 limit = self._database.limits.max_message_bytes
                 requests, source.queue, taken_bytes = split_off(requests, limit)
                 if source.queue:
