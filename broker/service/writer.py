@@ -399,7 +399,7 @@ def _of_one(command: Any, max_message_bytes: int) -> int:
 
 
 #: Of what weighs for what it stores.
-_STORED: Final = frozenset({QueueSend, ChannelPublish, QueueSendMany, DbImport, MessageAck})
+_STORED: Final = frozenset({QueueSend, ChannelPublish, QueueSendMany, DbImport, Atomic, MessageAck})
 _WEIGHTS: Final[Mapping[type, Callable[[Any, int], int]]] = {
     QueueSend: _of_body,
     ChannelPublish: _of_body,

@@ -13,7 +13,7 @@ from support import PATIENCE_S
 from broker import names
 from broker.commands.delivery import Message
 from broker.commands.message import MessageAck
-from broker.commands.queue import QueueSend
+from broker.commands.queue import QueueCreate, QueuePull, QueueSend
 from broker.commands.request import Principal, Request
 from broker.errors import BrokerError, Stale
 from broker.service.broker import Broker
@@ -105,6 +105,44 @@ def test_what_a_push_left_for_its_size_follows_it(
             while len(sink.pushed) < len(sends):
                 await broker.call(lambda tx: None)
         assert [message.body for message in sink.pushed] == [send.body for send in sends]
+
+    with_broker(tmp_path, consume)
+
+
+def test_what_a_push_left_for_its_size_passes_on_from_one_to_the_next(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Both are cut short in one batch; who is woken first takes no more than it may."""
+    monkeypatch.setattr(names, "MAX_PULL_BYTES", 1000)
+
+    async def consume(broker: Broker, user: Principal) -> None:
+        await Client().executes(broker, user, *[QueueSend("jobs", b"x" * 400)] * 20)
+        few, many = Sink(), Sink()
+        for sink, prefetch in ((few, 4), (many, 100)):
+            Consumer(broker, sink, user, "jobs", prefetch).ask()
+        async with asyncio.timeout(PATIENCE_S):
+            while len(few.pushed) < 4 or len(many.pushed) < 16:
+                await broker.call(lambda tx: None)
+
+    with_broker(tmp_path, consume)
+
+
+def test_a_later_pull_takes_away_no_wake_up_of_what_is_left(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(names, "MAX_PULL_BYTES", 1000)
+
+    async def consume(broker: Broker, user: Principal) -> None:
+        sends = [QueueSend("jobs", b"x" * 400)] * 20
+        await Client().executes(broker, user, QueueCreate("other"), *sends)
+        sink, puller = Sink(), Client()
+        Consumer(broker, sink, user, "jobs", 100).ask()
+        # The last of them in the second round of the batch.
+        pulls = (QueuePull("other"), QueueSend("other", b"x"), QueuePull("jobs"))
+        broker.submit(puller, [Request(user, command) for command in pulls])
+        async with asyncio.timeout(PATIENCE_S):
+            while len(sink.pushed) < 19:
+                await broker.call(lambda tx: None)
 
     with_broker(tmp_path, consume)
 

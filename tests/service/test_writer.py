@@ -12,6 +12,7 @@ import pytest
 from services import Client, with_broker
 from support import PATIENCE_S
 
+from broker.commands.atomic import Atomic
 from broker.commands.queue import QueueCreate, QueueList, QueuePull, QueueSend
 from broker.commands.request import Principal, Request
 from broker.commands.table import all_syntaxes
@@ -241,6 +242,7 @@ def test_the_larger_bodies_are_the_fewer_go_into_a_commit() -> None:
         MAX_COMMANDS_A_SOURCE,
         1,
     ]
+    assert _split(*[Atomic((half,))] * 3) == [2, 1]
     # What they may be answered is read, and not written.
     assert _split(*[QueuePull("q")] * 10) == [10]
 

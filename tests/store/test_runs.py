@@ -121,6 +121,10 @@ def test_a_lease_that_ended_in_a_run_is_stale_alone(store: Store, count: int) ->
     store.check()
 
 
+def test_an_ack_of_nothing_does_nothing(store: Store) -> None:
+    assert store.run(MessageAck(())) == ()
+
+
 def test_a_receipt_named_twice_in_a_batch_is_stale_the_second_time(store: Store) -> None:
     receipts = tuple(pulled(store, LONG_ACK))
     acks = [MessageAck(receipts), MessageAck(receipts[3:5]), MessageAck(receipts)]

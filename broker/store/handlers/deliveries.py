@@ -175,8 +175,10 @@ def _claim(tx: Transaction, queue: QueueRow, claims: list[Claim], outcomes: list
         if until != CONNECTION_LEASE:
             tx.falls_due(queue.name, until)
     counters.ready -= len(popped)
-    tx.takes(queue.name, len(popped) + sum(map(len, granted.values())))
-    if ahead is not None:
+    count = len(popped) + sum(map(len, granted.values()))
+    tx.takes(queue.name, count)
+    # Left for its size, or because nobody wanted more: that is for the next who waits.
+    if ahead is not None or (count == wanted and queue.ready + counters.ready > 0):
         tx.leaves(queue.name)
     remove(tx, popped)
     _note_waits(tx, (*feeders, queue), claims, outcomes)
@@ -363,6 +365,8 @@ def _ack_run(tx: Transaction, requests: list[Request]) -> bool:
     """
     principal = requests[0].principal
     receipts = [receipt for _, command in requests for receipt in command.receipts]
+    if not receipts:
+        return False
     first = _delivery_of(receipts[0])
     last = first + len(receipts) - 1
     generation = receipts[0].partition(".")[2]
