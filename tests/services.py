@@ -9,9 +9,12 @@ from typing import Any
 
 from support import PATIENCE_S
 
+from broker.commands.delivery import Message
 from broker.commands.queue import QueueCreate, QueuePull
 from broker.commands.request import Principal, Request
+from broker.errors import BrokerError
 from broker.service.broker import Broker
+from broker.service.consumer import Consumer
 from broker.store.database import Database
 from broker.store.handlers import users
 from broker.store.transaction import Limits
@@ -47,6 +50,29 @@ class Client:
         broker.submit(self, [Request(user, QueuePull("jobs", wait_ms=int(PATIENCE_S * 1000)))])
         # Something after it is done.
         await broker.call(lambda tx: None)
+
+
+class Sink(Client):
+    """A connection that keeps what is pushed."""
+
+    may_push = True
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.pushed: list[Message] = []
+
+    def push(self, messages: Sequence[Message]) -> None:
+        """Take messages."""
+        self.pushed += messages
+
+    def consumer_ended(self, consumer: Consumer, refusal: BrokerError) -> None:
+        """Nothing ends it."""
+        raise AssertionError from refusal
+
+    @property
+    def receipts(self) -> list[str]:
+        """Of all that was pushed."""
+        return [message.receipt for message in self.pushed if message.receipt is not None]
 
 
 def with_broker(folder: Path, work: Callable[[Broker, Principal], Awaitable[None]]) -> None:

@@ -3,45 +3,21 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from pathlib import Path
 
 import pytest
-from services import Client, with_broker
+from services import Client, Sink, with_broker
 from support import PATIENCE_S
 
 from broker import names
-from broker.commands.delivery import Message
 from broker.commands.message import MessageAck
 from broker.commands.queue import QueueCreate, QueuePull, QueueSend
 from broker.commands.request import Principal, Request
-from broker.errors import BrokerError, Stale
+from broker.errors import Stale
 from broker.service.broker import Broker
 from broker.service.consumer import Consumer
 from broker.store.handlers import deliveries
-
-
-class Sink(Client):
-    """A connection that keeps what is pushed."""
-
-    may_push = True
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.pushed: list[Message] = []
-
-    def push(self, messages: Sequence[Message]) -> None:
-        """Take messages."""
-        self.pushed += messages
-
-    def consumer_ended(self, consumer: Consumer, refusal: BrokerError) -> None:
-        """Nothing ends it."""
-        raise AssertionError from refusal
-
-    @property
-    def receipts(self) -> list[str]:
-        """Of all that was pushed."""
-        return [message.receipt for message in self.pushed if message.receipt is not None]
 
 
 def test_what_acks_make_room_for_comes_with_their_commit(tmp_path: Path) -> None:
