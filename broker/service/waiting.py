@@ -10,6 +10,9 @@ look; one too few could only come from here. The rules that keep it from happeni
 - A pull that is being executed again is not woken: its execution comes after
   the commit that wakes. Who is woken in its stead is the next one in line.
 - Who leaves between its wake-up and its pull passes the wake-up on.
+- A consumer that got less than it wanted is parked without another look. What it left, for its
+  size, wakes the first in line, and whatever that one leaves wakes the next
+  (:meth:`~broker.store.transaction.Transaction.leaves`).
 """
 
 from __future__ import annotations
