@@ -32,6 +32,7 @@ from broker.store import room, statements
 from broker.store.batch import run_batch
 from broker.store.database import Database
 from broker.store.dialect import StoreFailure, translate
+from broker.store.handlers.deliveries import LONG_ACK
 from broker.store.handlers.registry import HANDLERS
 from broker.store.handlers.upkeep import clean_up
 from broker.store.room import Room
@@ -118,8 +119,8 @@ def test_each_walk_has_its_index(store: Store, name: str, index: str) -> None:
     assert index in plan_of(store, ALL_STATEMENTS[name])
 
 
-def statements_run(store: Store, *commands: Any) -> int:
-    """Return how many statements a batch executes."""
+def executed(store: Store, *commands: Any) -> list[str]:
+    """Return the statements that a batch executes, one as often as it does."""
     seen: list[str] = []
     with store.database.transaction(store.now) as tx:
         driver = tx.connection.connection.driver_connection
@@ -127,8 +128,16 @@ def statements_run(store: Store, *commands: Any) -> int:
     driver.set_trace_callback(seen.append)
     store.batch(*((store.alice, command) for command in commands))
     driver.set_trace_callback(None)
+    return seen
+
+
+def statements_run(store: Store, *commands: Any) -> int:
+    """Return how many statements a batch executes."""
     # One line a row of an executemany: the same statement again is not another.
-    shapes = {"".join(c for c in line if not c.isdigit()).split("(")[0][:60] for line in seen}
+    shapes = {
+        "".join(c for c in line if not c.isdigit()).split("(")[0][:60]
+        for line in executed(store, *commands)
+    }
     return len(shapes)
 
 
@@ -142,6 +151,22 @@ def test_a_batch_costs_as_many_kinds_of_statements_as_one_command(store: Store) 
     one = statements_run(store, QueuePull("q"))
     many = statements_run(store, *[QueuePull("q")] * 50)
     assert many == one
+
+
+def test_acks_that_compete_share_their_statements(store: Store) -> None:
+    """What several consumers were given in turn is no run of any of them."""
+    store.run(QueueCreate("q"))
+
+    def acks(consumers: int) -> list[MessageAck]:
+        store.batch(*[(store.alice, QueueSend("q", b"x"))] * (consumers * LONG_ACK))
+        messages = store.run(QueuePull("q", consumers * LONG_ACK))
+        receipts = [message.receipt for message in messages]
+        return [MessageAck(tuple(receipts[n::consumers])) for n in range(consumers)]
+
+    few, many = acks(2), acks(8)
+    assert len(executed(store, *many)) == len(executed(store, *few))
+    assert store.run(QueueShow("q")).leased == 0
+    store.check()
 
 
 def test_a_publication_is_stored_once_without_work_per_subscriber(store: Store) -> None:

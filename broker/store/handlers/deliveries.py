@@ -34,8 +34,7 @@ EXPIRED_SHARE = 10_000
 #: The end of a lease that lives as long as its consumer's connection: no time ever
 #: comes to it, and who owns the database after its server ends it.
 CONNECTION_LEASE = 2**62
-#: An ack of so many receipts is one by itself: others beside it would hide that they follow
-#: each other.
+#: An ack of so many receipts that follow each other is one by itself.
 LONG_ACK = 16
 LEASE_ENDED = "the lease ended"
 NACKED = "nacked"
@@ -323,10 +322,10 @@ def note_next_due(tx: Transaction, queue: QueueRow) -> None:
 
 @handles_batch(MessageAck)
 def ack(tx: Transaction, requests: list[Request]) -> list[Any]:
-    """Delete what was leased; all short acks that come together are one delete."""
+    """Delete what was leased; acks that come together are one delete, but for long runs."""
     outcomes: list[Any] = []
-    for is_short, group in groupby(requests, key=_is_short):
-        if is_short:
+    for is_joined, group in groupby(requests, key=_is_joined):
+        if is_joined:
             outcomes += _ack(tx, list(group))
             continue
         for request in group:
@@ -337,8 +336,18 @@ def ack(tx: Transaction, requests: list[Request]) -> list[Any]:
     return outcomes
 
 
-def _is_short(request: Request) -> bool:
-    return request.command.send is None and len(request.command.receipts) < LONG_ACK
+def _is_joined(request: Request) -> bool:
+    """Return whether an ack goes with those beside it, which would hide that it is a run."""
+    receipts, send = request.command
+    return send is None and (len(receipts) < LONG_ACK or not _may_be_run(receipts))
+
+
+def _may_be_run(receipts: Sequence[str]) -> bool:
+    """Return whether receipts may be of deliveries in a row, by the first and the last of them."""
+    if not receipts:
+        return False
+    _, _, generation = receipts[0].partition(".")
+    return receipts[-1] == f"{_delivery_of(receipts[0]) + len(receipts) - 1}.{generation}"
 
 
 def _ack(tx: Transaction, requests: list[Request]) -> list[Any]:
@@ -365,13 +374,11 @@ def _ack_run(tx: Transaction, requests: list[Request]) -> bool:
     """
     principal = requests[0].principal
     receipts = [receipt for _, command in requests for receipt in command.receipts]
-    if not receipts:
+    if not _may_be_run(receipts):
         return False
     first = _delivery_of(receipts[0])
     last = first + len(receipts) - 1
     generation = receipts[0].partition(".")[2]
-    if receipts[-1] != f"{last}.{generation}":
-        return False
     if receipts != [f"{delivery}.{generation}" for delivery in range(first, last + 1)]:
         return False
     if any(other is not principal and other.id != principal.id for other, _ in requests):
