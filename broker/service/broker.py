@@ -129,7 +129,7 @@ class Broker:
             self._expect_credit(client, requests)
 
     def wait(self, client: Client, request: Request) -> bool:
-        """Have a pull wait whose client has just got all that was ready.
+        """Have a pull wait whose client has just got less than it wanted.
 
         From within :meth:`Client.answer` alone: what the same commit has made ready, or has
         left, wakes it. Beside what is to be executed anyway it is executed at once, for that

@@ -124,8 +124,8 @@ class Consumer:
     def answer(self, requests: Sequence[Request], outcomes: Sequence[Any]) -> None:
         """Hand on what a pull has brought, and pull again.
 
-        One that brought less than it wanted has left nothing: it need not look again, and
-        waits for more.
+        One that brought less than it wanted waits for more without another look: there is
+        nothing, or what it left, for its size, wakes it.
         """
         self._asking = False
         ((_, command),) = requests

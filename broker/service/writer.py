@@ -44,8 +44,8 @@ logger = logging.getLogger(__name__)
 #: Of one source in one batch, so that a window of thousands does not hold up
 #: those with one command in flight: some 15 ms of work.
 MAX_COMMANDS_A_SOURCE: Final = 1000
-#: What they may bring to be stored, unless it is one command: as long, for the larger bodies
-#: are, the longer takes their commit, and all wait for it.
+#: What they may bring to be stored, in bytes, unless it is one command: the larger the bodies,
+#: the longer takes the commit, and all others wait for it.
 MAX_STORED_A_SOURCE: Final = 512 * 1024
 #: What they may hold in memory (:func:`weight`): a few of the largest pulls.
 MAX_BYTES_A_SOURCE: Final = 32 * 1024 * 1024
@@ -398,7 +398,7 @@ def _of_one(command: Any, max_message_bytes: int) -> int:
     return max_message_bytes
 
 
-#: Of what weighs for what it stores.
+#: Those that weigh what they store, and not what they may be answered.
 _STORED: Final = frozenset({QueueSend, ChannelPublish, QueueSendMany, DbImport, Atomic, MessageAck})
 _WEIGHTS: Final[Mapping[type, Callable[[Any, int], int]]] = {
     QueueSend: _of_body,

@@ -77,9 +77,7 @@ def test_what_a_push_left_for_its_size_follows_it(
         sends = [QueueSend("jobs", b"%d" % n * 400) for n in range(5)]
         await Client().executes(broker, user, *sends)
         sink, _ = await consumes(broker, user, prefetch=10)
-        async with asyncio.timeout(PATIENCE_S):
-            while len(sink.pushed) < len(sends):
-                await broker.call(lambda tx: None)
+        await gets(broker, sink, len(sends))
         assert [message.body for message in sink.pushed] == [send.body for send in sends]
 
     with_broker(tmp_path, consume)
@@ -96,9 +94,8 @@ def test_what_a_push_left_for_its_size_passes_on_from_one_to_the_next(
         few, many = Sink(), Sink()
         for sink, prefetch in ((few, 4), (many, 100)):
             Consumer(broker, sink, user, "jobs", prefetch).ask()
-        async with asyncio.timeout(PATIENCE_S):
-            while len(few.pushed) < 4 or len(many.pushed) < 16:
-                await broker.call(lambda tx: None)
+        await gets(broker, few, 4)
+        await gets(broker, many, 16)
 
     with_broker(tmp_path, consume)
 
@@ -116,9 +113,7 @@ def test_a_later_pull_takes_away_no_wake_up_of_what_is_left(
         # The last of them in the second round of the batch.
         pulls = (QueuePull("other"), QueueSend("other", b"x"), QueuePull("jobs"))
         broker.submit(puller, [Request(user, command) for command in pulls])
-        async with asyncio.timeout(PATIENCE_S):
-            while len(sink.pushed) < 19:
-                await broker.call(lambda tx: None)
+        await gets(broker, sink, 19)
 
     with_broker(tmp_path, consume)
 
@@ -132,12 +127,17 @@ def test_what_falls_due_in_slices_comes_to_who_got_the_first(
         sends = [QueueSend("jobs", b"%d" % n, delay_ms=20) for n in range(9)]
         sink, _ = await consumes(broker, user, prefetch=10)
         await Client().executes(broker, user, *sends)
-        async with asyncio.timeout(PATIENCE_S):
-            while len(sink.pushed) < len(sends):
-                await broker.call(lambda tx: None)
+        await gets(broker, sink, len(sends))
         assert sorted(message.body for message in sink.pushed) == [send.body for send in sends]
 
     with_broker(tmp_path, consume)
+
+
+async def gets(broker: Broker, sink: Sink, count: int) -> None:
+    """Wait until so many messages were pushed."""
+    async with asyncio.timeout(PATIENCE_S):
+        while len(sink.pushed) < count:
+            await broker.call(lambda tx: None)
 
 
 async def consumes(broker: Broker, user: Principal, prefetch: int) -> tuple[Sink, Consumer]:
