@@ -24,7 +24,7 @@ LONG := -o faulthandler_timeout=0
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help setup test demo lint format types architecture migrations wheel check clean
+.PHONY: help setup test demo statements lint format types architecture migrations wheel check clean
 .PHONY: bench bench-docs bench-smoke bench-stages bench-million bench-backup bench-oneshot
 .PHONY: powercut faults fuzz torture soak
 
@@ -52,6 +52,9 @@ test: $(STAMP) ## run the whole suite (PYTEST_ARGS='-k name' for a part)
 
 demo: $(STAMP) ## show what it does, in a temporary folder
 	@PATH="$(CURDIR)/$(BIN):$$PATH" scripts/demo
+
+statements: $(STAMP) ## put the text of the statements of broker/store/core where it runs
+	$(BIN)/python scripts/make-statements
 
 lint: $(STAMP) ## ruff: style and likely defects, and the format
 	$(BIN)/ruff check .

@@ -24,7 +24,6 @@ from .dialect import (
 from .ids import BLOCK, Ids
 from .memory import Memory
 from .room import Room
-from .statements import BULKS_OF_A_SERVER
 from .transaction import Limits, Transaction
 
 
@@ -135,7 +134,7 @@ class Database:
             try:
                 ids = Ids(self._ids_left, BLOCK if self._checkpoints else 1)
                 tx = Transaction(
-                    connection, cursor, self._dialect.name, now, self.limits, self._room, ids,
+                    connection, cursor, now, self.limits, self._room, ids,
                     self._memory, has_consumers=self.has_consumers,
                 )  # fmt: skip
                 yield tx
@@ -160,13 +159,10 @@ class Database:
     def keep(self) -> None:
         """Be the database of one owner until it is closed; from now on.
 
-        Checkpoints are left to :meth:`checkpoint_if_due`, ids are reserved in blocks, and
-        the statements of large batches are made before the first of them comes.
+        Checkpoints are left to :meth:`checkpoint_if_due`, and ids are reserved in blocks.
         """
         if self._connection is None:
             raise AssertionError("the database is not open")
-        for bulk in BULKS_OF_A_SERVER:
-            bulk.compile(self._dialect.name)
         with self.errors():
             self._checkpoints = Checkpoints(self._connection, self.path)
 

@@ -211,7 +211,7 @@ class _Contents:
 
     def __init__(self, connection: Connection) -> None:
         self._cursor = connection.connection.cursor()
-        self._find = sql.FIND_MESSAGE.sql(connection.dialect.name)
+        self._find = sql.FIND_MESSAGE.text
 
     def of(self, message_id: int) -> tuple[Any, ...] | None:
         """Return sender, time, content type, headers and body, or None if it is gone."""

@@ -118,7 +118,6 @@ class Transaction:
         self,
         connection: Connection,
         cursor: sqlite3.Cursor,
-        dialect: str,
         now: int,
         limits: Limits,
         room: Room,
@@ -141,7 +140,6 @@ class Transaction:
         self.changed_users: set[int] = set()
         self.cuts_file = False
         self._connection = connection
-        self._dialect = dialect
         self._room = room
         self._cursor = cursor
         # Rows as they are now, by their keys: a queue by its name and its id, a principal
@@ -172,21 +170,21 @@ class Transaction:
 
     def one(self, statement: Statement, parameters: Sequence[Any]) -> Any:
         """Run a statement and return its first row, or None."""
-        self._cursor.execute(statement.sql(self._dialect), parameters)
+        self._cursor.execute(statement.text, parameters)
         return self._cursor.fetchone()
 
     def all(self, statement: Statement, parameters: Sequence[Any]) -> list[Any]:
         """Run a statement and return all its rows."""
-        self._cursor.execute(statement.sql(self._dialect), parameters)
+        self._cursor.execute(statement.text, parameters)
         return self._cursor.fetchall()
 
     def stream(self, statement: Statement, parameters: Sequence[Any]) -> Any:
         """Run a statement on a cursor of its own, to be fetched from row by row."""
-        return self._cursor.connection.execute(statement.sql(self._dialect), parameters)
+        return self._cursor.connection.execute(statement.text, parameters)
 
     def run(self, statement: Statement, parameters: Sequence[Any]) -> int:
         """Run a statement and return how many rows it changed."""
-        self._cursor.execute(statement.sql(self._dialect), parameters)
+        self._cursor.execute(statement.text, parameters)
         if statement.changes == QUEUES:
             self._forget()
         return int(self._cursor.rowcount)
@@ -200,14 +198,14 @@ class Transaction:
             shared: the parameters that all rows share.
         """
         if len(rows) == statement.width:
-            self._cursor.execute(statement.of(1).sql(self._dialect), [*shared, *rows])
+            self._cursor.execute(statement.one, [*shared, *rows])
             return
         for text, parameters in self._bulk(statement, rows, shared):
             self._cursor.execute(text, parameters)
 
     def run_span(self, statement: ByIds, first: int, last: int) -> None:
         """Run a statement for all rows from the id ``first`` to ``last``."""
-        self._cursor.execute(statement.span.sql(self._dialect), (first, last))
+        self._cursor.execute(statement.span.text, (first, last))
 
     def all_bulk(self, statement: Bulk, rows: Sequence[Any], *shared: Any) -> list[Any]:
         """Return what a statement finds for many rows at once, in no order."""
@@ -226,12 +224,12 @@ class Transaction:
         if isinstance(statement, ByIds) and rows:
             first, last = min(rows), max(rows)
             if last - first == len(rows) - 1:
-                yield statement.span.sql(self._dialect), [*shared, first, last]
+                yield statement.span.text, [*shared, first, last]
                 return
         width = statement.width
         position, left = 0, len(rows) // width
         for size in BULK_SIZES:
-            text = statement.of(size).sql(self._dialect) if left >= size else ""
+            text = statement.of(size).text if left >= size else ""
             while left >= size:
                 end = position + size * width
                 part = rows[position:end]
@@ -242,7 +240,7 @@ class Transaction:
 
     def run_many(self, statement: Statement, rows: Sequence[Sequence[Any]]) -> None:
         """Run a statement once for each row of parameters."""
-        self._cursor.executemany(statement.sql(self._dialect), rows)
+        self._cursor.executemany(statement.text, rows)
         if statement.changes == QUEUES:
             self._forget()
 
@@ -406,7 +404,7 @@ class Transaction:
         """Write the counters; called before they are read, and before the commit."""
         if self._counters:
             changes = [c.row(key) for key, c in self._counters.items()]
-            self._cursor.executemany(sql.ADD_TO_QUEUE.sql(self._dialect), changes)
+            self._cursor.executemany(sql.ADD_TO_QUEUE.text, changes)
             for queue_id, counters in self._counters.items():
                 queue: QueueRow | None = self.recall(queue_id)
                 if queue is not None:

@@ -41,9 +41,9 @@ def _reworded(name: str, old: str, new: str) -> None:
     from broker.store import statements
 
     statement = getattr(statements, name)
-    text = statement.sql("sqlite")
+    text = statement.text
     assert old in text, text
-    statement._sql["sqlite"] = text.replace(old, new)
+    statement.text = text.replace(old, new)
 
 
 @_fault

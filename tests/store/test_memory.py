@@ -53,7 +53,7 @@ def remembered(store: Store) -> list[QueueRow]:
     queues = [row for row in rows.values() if isinstance(row, QueueRow)]
     with sqlite3.connect(store.path) as reader:
         for queue in queues:
-            found = reader.execute(sql.FIND_QUEUE_BY_ID.sql("sqlite"), (queue.id,)).fetchone()
+            found = reader.execute(sql.FIND_QUEUE_BY_ID.text, (queue.id,)).fetchone()
             assert found == tuple(queue)
     reader.close()
     return queues
@@ -134,12 +134,10 @@ def test_what_is_remembered_is_changed_in_no_way_that_is_not_looked_at() -> None
     """By ``run`` and ``run_many`` alone: where a statement answers rows, nobody looks."""
     for name, statement in vars(sql).items():
         if isinstance(statement, Bulk):
-            statement.of(1).sql("sqlite")
             assert statement.of(1).changes not in (QUEUES, User.__tablename__), name
         elif isinstance(statement, Statement):
-            text = statement.sql("sqlite")
             assert statement.changes != User.__tablename__, name
-            assert statement.changes != QUEUES or "RETURNING" not in text, name
+            assert statement.changes != QUEUES or "RETURNING" not in statement.text, name
 
 
 def test_an_embedded_client_is_who_it_is_after_others_have_written(tmp_path: Path) -> None:

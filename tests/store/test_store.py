@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
+import re
 import sqlite3
 import sys
 from collections.abc import Callable
@@ -46,10 +47,10 @@ def test_the_pragmas_are_those_that_keep_the_promises(store: Store) -> None:
 
 
 def plan_of(store: Store, statement: statements.Statement) -> str:
-    sql = statement.sql("sqlite")
+    parameters = max((int(number) for number in re.findall(r"\?(\d+)", statement.text)), default=0)
     with store.database.transaction(store.now) as tx:
         rows = tx.connection.exec_driver_sql(
-            f"EXPLAIN QUERY PLAN {sql}", (1,) * len(statement.parameters)
+            f"EXPLAIN QUERY PLAN {statement.text}", (1,) * parameters
         )
         return " | ".join(str(row[3]) for row in rows)
 

@@ -1,27 +1,12 @@
-"""The statements of the hot paths, a module for the tables of a kind.
+"""The statements of the store, as text.
 
-They run on the driver's own cursor with positional parameters: what SQLAlchemy
-does around each execution costs more than the statement itself (measured in
-``ARCHITECTURE.md``). Everything else goes through SQLAlchemy's connection.
+They run on the driver's own cursor with positional parameters: what SQLAlchemy does around
+each execution costs more than the statement itself, and to import it more than a whole
+command (measured in ``ARCHITECTURE.md``). It builds them from the models all the same, in
+:mod:`broker.store.core`; after a change there, ``make statements``.
 """
 
-from . import deliveries, messages
-from .dead import *  # noqa: F403
-from .deliveries import *  # noqa: F403
-from .messages import *  # noqa: F403
-from .queues import *  # noqa: F403
 from .statement import BULK_SIZES, Bulk, ByIds, Statement
+from .texts import *  # noqa: F403
 
-__all__ = ["BULKS_OF_A_SERVER", "BULK_SIZES", "Bulk", "ByIds", "Statement"]
-
-#: What a server's batches are made of.
-BULKS_OF_A_SERVER = (
-    messages.INSERT_MESSAGES_ALIKE,
-    messages.INSERT_MESSAGES,
-    messages.DELETE_MESSAGES,
-    deliveries.INSERT_DELIVERIES_ALIKE,
-    deliveries.INSERT_DELIVERIES,
-    deliveries.LEASE,
-    deliveries.FIND_LEASES,
-    deliveries.DELETE_DELIVERIES,
-)
+__all__ = ["BULK_SIZES", "Bulk", "ByIds", "Statement"]

@@ -7,7 +7,7 @@ from typing import Any
 from sqlalchemy import bindparam, insert, select
 
 from ...models import DeadDelivery, Delivery
-from .statement import NULL, ZERO, Statement, delete_from, insert_into, table_of
+from .draft import NULL, ZERO, Draft, delete_from, insert_into, table_of
 
 _DELIVERIES = table_of(Delivery)
 _DEAD = table_of(DeadDelivery)
@@ -19,8 +19,8 @@ IMPORT_DEAD = insert_into(
     _DEAD, *_KEPT, "attempts", "generation", "failures", "died", "dead_at", "reason"
 )
 #: Copies a delivery to the dead; the delivery itself is deleted after it.
-BURY = Statement(
-    lambda: insert(_DEAD).from_select(
+BURY = Draft(
+    insert(_DEAD).from_select(
         [*_KEPT, "attempts", "generation", "failures", "died", "dead_at", "reason"],
         select(
             *(_DELIVERIES.c[column] for column in _KEPT),
@@ -38,8 +38,8 @@ BURY = Statement(
     "delivery",
 )
 #: Copies it back to its old place, attempts at zero, alive without an end.
-REVIVE = Statement(
-    lambda: insert(_DELIVERIES).from_select(
+REVIVE = Draft(
+    insert(_DELIVERIES).from_select(
         [*_KEPT, "attempts", "generation", "ready_at", "due_at", "leased_by", "expires_at",
          "failures", "died"],
         select(
@@ -70,11 +70,11 @@ def _dead_of_a_queue() -> Any:
     )
 
 
-DEAD_SLICE = Statement(_dead_of_a_queue, "queue", "after", "count")
+DEAD_SLICE = Draft(_dead_of_a_queue(), "queue", "after", "count")
 #: The one of a message in a queue: a direct one has the message's id, the copies of a
 #: publication have those that follow it.
-FIND_DEAD = Statement(
-    lambda: select(_DEAD.c.id, _DEAD.c.message_id, _DEAD.c.size).where(
+FIND_DEAD = Draft(
+    select(_DEAD.c.id, _DEAD.c.message_id, _DEAD.c.size).where(
         _DEAD.c.id.between(bindparam("first"), bindparam("last")),
         _DEAD.c.queue_id == bindparam("queue"),
     ),

@@ -7,7 +7,7 @@ from typing import Any
 from sqlalchemy import and_, bindparam, func, or_, select, true, update
 
 from ...models import Channel, Delivery, Queue, Removal, Sequence, Subscription, User
-from .statement import ZERO, Statement, table_of
+from .draft import ZERO, Draft, table_of
 
 _SEQUENCES = table_of(Sequence)
 _QUEUES = table_of(Queue)
@@ -18,8 +18,8 @@ _USERS = table_of(User)
 _REMOVALS = table_of(Removal)
 
 #: A negative count gives back the last that were allocated.
-ALLOCATE = Statement(
-    lambda: (
+ALLOCATE = Draft(
+    (
         update(_SEQUENCES)
         .values(value=_SEQUENCES.c.value + bindparam("count"))
         .where(_SEQUENCES.c.name == bindparam("sequence"))
@@ -29,8 +29,8 @@ ALLOCATE = Statement(
     "sequence",
 )
 
-ALLOCATE_BEYOND = Statement(
-    lambda: (
+ALLOCATE_BEYOND = Draft(
+    (
         update(_SEQUENCES)
         .values(value=bindparam("last"))
         .where(_SEQUENCES.c.name == bindparam("sequence"), _SEQUENCES.c.value < bindparam("last"))
@@ -47,12 +47,12 @@ QUEUE_COLUMNS = (
 )  # fmt: skip
 _COUNTERS = ("ready", "delayed", "leased", "dead", "bytes", "dropped")
 
-FIND_QUEUE = Statement(
-    lambda: select(*(_QUEUES.c[c] for c in QUEUE_COLUMNS)).where(_QUEUES.c.name == bindparam("n")),
+FIND_QUEUE = Draft(
+    select(*(_QUEUES.c[c] for c in QUEUE_COLUMNS)).where(_QUEUES.c.name == bindparam("n")),
     "n",
 )
-FIND_QUEUE_BY_ID = Statement(
-    lambda: select(*(_QUEUES.c[c] for c in QUEUE_COLUMNS)).where(_QUEUES.c.id == bindparam("n")),
+FIND_QUEUE_BY_ID = Draft(
+    select(*(_QUEUES.c[c] for c in QUEUE_COLUMNS)).where(_QUEUES.c.id == bindparam("n")),
     "n",
 )
 
@@ -61,29 +61,25 @@ def _added() -> Any:
     return update(_QUEUES).values({c: _QUEUES.c[c] + bindparam(f"add_{c}") for c in _COUNTERS})
 
 
-ADD_TO_QUEUE = Statement(
-    lambda: _added().where(_QUEUES.c.id == bindparam("queue")),
+ADD_TO_QUEUE = Draft(
+    _added().where(_QUEUES.c.id == bindparam("queue")),
     *(f"add_{counter}" for counter in _COUNTERS),
     "queue",
 )
-ADD_TO_SUBSCRIPTIONS = Statement(
-    lambda: _added().where(_QUEUES.c.channel_id == bindparam("channel")),
+ADD_TO_SUBSCRIPTIONS = Draft(
+    _added().where(_QUEUES.c.channel_id == bindparam("channel")),
     *(f"add_{counter}" for counter in _COUNTERS),
     "channel",
 )
 
-FIND_USER_NAME = Statement(
-    lambda: select(_USERS.c.name).where(_USERS.c.id == bindparam("user")), "user"
-)
+FIND_USER_NAME = Draft(select(_USERS.c.name).where(_USERS.c.id == bindparam("user")), "user")
 #: Each embedded command asks who runs it.
-FIND_PRINCIPAL = Statement(
-    lambda: select(_USERS.c.id, _USERS.c.name, _USERS.c.is_admin).where(
-        _USERS.c.uid == bindparam("who")
-    ),
+FIND_PRINCIPAL = Draft(
+    select(_USERS.c.id, _USERS.c.name, _USERS.c.is_admin).where(_USERS.c.uid == bindparam("who")),
     "who",
 )
-FIND_CHANNEL = Statement(
-    lambda: select(
+FIND_CHANNEL = Draft(
+    select(
         _CHANNELS.c.id,
         _CHANNELS.c.name,
         _CHANNELS.c.owner_id,
@@ -92,8 +88,8 @@ FIND_CHANNEL = Statement(
     ).where(_CHANNELS.c.name == bindparam("n")),
     "n",
 )
-IS_SUBSCRIBED = Statement(
-    lambda: select(_SUBSCRIPTIONS.c.id).where(
+IS_SUBSCRIBED = Draft(
+    select(_SUBSCRIPTIONS.c.id).where(
         _SUBSCRIPTIONS.c.channel_id == bindparam("channel"),
         _SUBSCRIPTIONS.c.user_id == bindparam("user"),
     ),
@@ -118,8 +114,8 @@ def has_room() -> Any:
 
 
 #: Whether any subscription of a channel has limits, a lifetime or a pause.
-IS_LIMITED = Statement(
-    lambda: (
+IS_LIMITED = Draft(
+    (
         select(_QUEUES.c.id)
         .where(_QUEUES.c.channel_id == bindparam("channel"), _QUEUES.c.is_limited.is_(true()))
         .limit(bindparam("count"))
@@ -128,15 +124,15 @@ IS_LIMITED = Statement(
     "channel",
     "count",
 )
-ADD_TO_ROOMY = Statement(
-    lambda: _added().where(_QUEUES.c.channel_id == bindparam("channel"), has_room()),
+ADD_TO_ROOMY = Draft(
+    _added().where(_QUEUES.c.channel_id == bindparam("channel"), has_room()),
     *(f"add_{counter}" for counter in _COUNTERS),
     "channel",
     "size",
 )
 #: Before :data:`ADD_TO_ROOMY`: who does not get a publication has lost it.
-COUNT_MISSED = Statement(
-    lambda: (
+COUNT_MISSED = Draft(
+    (
         update(_QUEUES)
         .values(dropped=_QUEUES.c.dropped + bindparam("missed"))
         .where(
@@ -168,8 +164,8 @@ def _first_to_go() -> Any:
 
 
 #: What the full subscriptions of a channel that drop their oldest drop first, one of each.
-VICTIMS = Statement(
-    lambda: (
+VICTIMS = Draft(
+    (
         select(_DELIVERIES.c.id, _DELIVERIES.c.message_id, _DELIVERIES.c.size, _QUEUES.c.id)
         .join_from(_QUEUES, _DELIVERIES, _DELIVERIES.c.id == _first_to_go())
         .where(
@@ -187,8 +183,8 @@ VICTIMS = Statement(
     "size",
 )
 #: The same for one queue.
-VICTIM = Statement(
-    lambda: (
+VICTIM = Draft(
+    (
         select(_DELIVERIES.c.id, _DELIVERIES.c.message_id, _DELIVERIES.c.size)
         .join_from(_QUEUES, _DELIVERIES, _DELIVERIES.c.id == _first_to_go())
         .where(_QUEUES.c.id == bindparam("queue"))
@@ -199,18 +195,16 @@ VICTIM = Statement(
 # --- queues that need care ---
 
 #: Queues whose dead go to a queue of that name, and that have some leased.
-FEEDERS = Statement(
-    lambda: select(_QUEUES.c.name).where(
-        _QUEUES.c.dead_letter == bindparam("n"), _QUEUES.c.leased > ZERO
-    ),
+FEEDERS = Draft(
+    select(_QUEUES.c.name).where(_QUEUES.c.dead_letter == bindparam("n"), _QUEUES.c.leased > ZERO),
     "n",
 )
 #: All queues in which something falls due; looked for once, as a server starts.
-BUSY_QUEUES = Statement(
-    lambda: select(_QUEUES.c.name).where(or_(_QUEUES.c.leased > ZERO, _QUEUES.c.delayed > ZERO))
+BUSY_QUEUES = Draft(
+    select(_QUEUES.c.name).where(or_(_QUEUES.c.leased > ZERO, _QUEUES.c.delayed > ZERO))
 )
-QUEUES_OF_CHANNEL = Statement(
-    lambda: (
+QUEUES_OF_CHANNEL = Draft(
+    (
         select(_QUEUES.c.name)
         .join_from(_CHANNELS, _QUEUES, _QUEUES.c.channel_id == _CHANNELS.c.id)
         .where(_CHANNELS.c.name == bindparam("n"))
@@ -218,19 +212,15 @@ QUEUES_OF_CHANNEL = Statement(
     "n",
 )
 #: A deleted queue of which something may be left.
-NEXT_REMOVAL = Statement(lambda: select(func.min(_REMOVALS.c.queue_id)))
-TOUCH = Statement(
-    lambda: (
-        update(_QUEUES).values(idle_at=bindparam("until")).where(_QUEUES.c.id == bindparam("queue"))
-    ),
+NEXT_REMOVAL = Draft(select(func.min(_REMOVALS.c.queue_id)))
+TOUCH = Draft(
+    (update(_QUEUES).values(idle_at=bindparam("until")).where(_QUEUES.c.id == bindparam("queue"))),
     "until",
     "queue",
 )
-NEXT_IDLE = Statement(
-    lambda: select(func.min(_QUEUES.c.idle_at)).where(_QUEUES.c.idle_at.is_not(None))
-)
-IDLE = Statement(
-    lambda: (
+NEXT_IDLE = Draft(select(func.min(_QUEUES.c.idle_at)).where(_QUEUES.c.idle_at.is_not(None)))
+IDLE = Draft(
+    (
         select(_QUEUES.c.id)
         .where(_QUEUES.c.idle_at <= bindparam("now"))
         .order_by(_QUEUES.c.idle_at)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from sqlalchemy import bindparam, delete, func, select, update
 
 from ...models import IdempotencyKey, Message, Publication
-from .statement import ZERO, Bulk, Statement, delete_from, insert_into, insert_run, one_of, table_of
+from .draft import ZERO, BulkDraft, Draft, delete_from, insert_into, insert_run, one_of, table_of
 
 _MESSAGES = table_of(Message)
 _PUBLICATIONS = table_of(Publication)
@@ -17,8 +17,8 @@ INSERT_MESSAGES = insert_into(
 INSERT_MESSAGES_ALIKE = insert_run(
     _MESSAGES, "body", shared=["sender", "sent_at", "content_type", "headers"]
 )
-FIND_MESSAGE = Statement(
-    lambda: select(
+FIND_MESSAGE = Draft(
+    select(
         _MESSAGES.c.sender,
         _MESSAGES.c.sent_at,
         _MESSAGES.c.content_type,
@@ -30,14 +30,12 @@ FIND_MESSAGE = Statement(
 DELETE_MESSAGES = delete_from(_MESSAGES.c.id)
 
 INSERT_PUBLICATIONS = insert_into(_PUBLICATIONS, "message_id", "copies", "remaining")
-FIND_PUBLICATION = Statement(
-    lambda: select(_PUBLICATIONS.c.copies).where(
-        _PUBLICATIONS.c.message_id == bindparam("message")
-    ),
+FIND_PUBLICATION = Draft(
+    select(_PUBLICATIONS.c.copies).where(_PUBLICATIONS.c.message_id == bindparam("message")),
     "message",
 )
-TAKE_COPIES = Statement(
-    lambda: (
+TAKE_COPIES = Draft(
+    (
         update(_PUBLICATIONS)
         .values(remaining=_PUBLICATIONS.c.remaining - bindparam("copies"))
         .where(_PUBLICATIONS.c.message_id == bindparam("message"))
@@ -46,12 +44,12 @@ TAKE_COPIES = Statement(
     "copies",
     "message",
 )
-DELETE_PUBLICATION = Statement(
-    lambda: delete(_PUBLICATIONS).where(_PUBLICATIONS.c.message_id == bindparam("message")),
+DELETE_PUBLICATION = Draft(
+    delete(_PUBLICATIONS).where(_PUBLICATIONS.c.message_id == bindparam("message")),
     "message",
 )
 
-FIND_KEYS = Bulk(
+FIND_KEYS = BulkDraft(
     lambda size: select(_KEYS.c.key, _KEYS.c.message_id, _KEYS.c.expires_at, _KEYS.c.count).where(
         _KEYS.c.target_id == bindparam("target"), one_of(_KEYS.c.key, size)
     ),
@@ -59,16 +57,14 @@ FIND_KEYS = Bulk(
     shared=["target"],
 )
 INSERT_KEYS = insert_into(_KEYS, "target_id", "key", "message_id", "expires_at", "count")
-DELETE_KEY = Statement(
-    lambda: delete(_KEYS).where(
-        _KEYS.c.target_id == bindparam("target"), _KEYS.c.key == bindparam("k")
-    ),
+DELETE_KEY = Draft(
+    delete(_KEYS).where(_KEYS.c.target_id == bindparam("target"), _KEYS.c.key == bindparam("k")),
     "target",
     "k",
 )
-NEXT_KEY_EXPIRY = Statement(lambda: select(func.min(_KEYS.c.expires_at)))
-EXPIRED_KEYS = Statement(
-    lambda: (
+NEXT_KEY_EXPIRY = Draft(select(func.min(_KEYS.c.expires_at)))
+EXPIRED_KEYS = Draft(
+    (
         select(_KEYS.c.target_id, _KEYS.c.key)
         .where(_KEYS.c.expires_at <= bindparam("now"))
         .order_by(_KEYS.c.expires_at)

@@ -18,17 +18,17 @@ from sqlalchemy import (
 
 from ...models import Delivery, Message, Queue
 from ...models.base import BigInt
-from .queues import has_room
-from .statement import (
+from .draft import (
     NULL,
     ZERO,
-    ByIds,
-    Statement,
+    ByIdsDraft,
+    Draft,
     delete_from,
     insert_into,
     insert_run,
     table_of,
 )
+from .queues import has_room
 
 _QUEUES = table_of(Queue)
 _MESSAGES = table_of(Message)
@@ -74,8 +74,8 @@ def _fan_out(expires_at: Any, *conditions: Any) -> Any:
 
 
 #: For a channel whose subscriptions have no limits; made inside the database.
-FAN_OUT = Statement(
-    lambda: _fan_out(bindparam("expires_at")),
+FAN_OUT = Draft(
+    _fan_out(bindparam("expires_at")),
     "before", "message", "rank", "size", "ready_at", "due_at", "expires_at", "channel",
 )  # fmt: skip
 
@@ -88,16 +88,16 @@ def _earlier_expiry() -> Any:
 
 
 #: For one where some have: who is full or paused does not get it.
-FAN_OUT_WITHIN_LIMITS = Statement(
-    lambda: _fan_out(_earlier_expiry(), has_room()),
+FAN_OUT_WITHIN_LIMITS = Draft(
+    _fan_out(_earlier_expiry(), has_room()),
     "before", "message", "rank", "size", "ready_at", "due_at", "expires_at", "now", "channel",
 )  # fmt: skip
 
 
 # --- being claimed ---
 
-CLAIM = Statement(
-    lambda: (
+CLAIM = Draft(
+    (
         select(
             _DELIVERIES.c.id,
             _DELIVERIES.c.message_id,
@@ -127,8 +127,8 @@ CLAIM = Statement(
     "count",
 )
 #: When what comes next in a queue expires.
-HEAD_EXPIRY = Statement(
-    lambda: (
+HEAD_EXPIRY = Draft(
+    (
         select(_DELIVERIES.c.expires_at)
         .where(_DELIVERIES.c.queue_id == bindparam("queue"), _DELIVERIES.c.due_at.is_(None))
         .order_by(_DELIVERIES.c.rank, _DELIVERIES.c.id)
@@ -137,7 +137,7 @@ HEAD_EXPIRY = Statement(
     ),
     "queue",
 )
-LEASE = ByIds(
+LEASE = ByIdsDraft(
     lambda chosen: (
         update(_DELIVERIES)
         .values(
@@ -151,7 +151,7 @@ LEASE = ByIds(
     _DELIVERIES.c.id,
     shared=["until", "user"],
 )
-FIND_LEASES = ByIds(
+FIND_LEASES = ByIdsDraft(
     lambda chosen: select(
         _DELIVERIES.c.id,
         _DELIVERIES.c.queue_id,
@@ -167,8 +167,8 @@ FIND_LEASES = ByIds(
 )
 #: How many of a span of deliveries are under a lease alike, each with a message of its own, and
 #: how large they are.
-COUNT_LEASES = Statement(
-    lambda: select(func.count(), func.sum(_DELIVERIES.c.size)).where(
+COUNT_LEASES = Draft(
+    select(func.count(), func.sum(_DELIVERIES.c.size)).where(
         _DELIVERIES.c.id.between(bindparam("first"), bindparam("last")),
         _DELIVERIES.c.queue_id == bindparam("queue"),
         _DELIVERIES.c.generation == bindparam("number"),
@@ -184,8 +184,8 @@ COUNT_LEASES = Statement(
 )
 #: Ends a lease or a delay: ready (``until`` NULL) or delayed; ``uncounted`` is taken off
 #: the attempts.
-RELEASE = Statement(
-    lambda: (
+RELEASE = Draft(
+    (
         update(_DELIVERIES)
         .values(
             due_at=bindparam("until"),
@@ -202,8 +202,8 @@ RELEASE = Statement(
     "failures_now",
     "delivery",
 )
-EXTEND = Statement(
-    lambda: (
+EXTEND = Draft(
+    (
         update(_DELIVERIES)
         .values(due_at=bindparam("until"))
         .where(_DELIVERIES.c.id == bindparam("delivery"))
@@ -238,9 +238,9 @@ def _next_due(state: Any) -> Any:
 _IS_DELAYED = _DELIVERIES.c.leased_by.is_(None)
 _IS_LEASED = _DELIVERIES.c.leased_by.is_not(None)
 
-FIND_DUE_DELAYED = Statement(lambda: _due(_IS_DELAYED), "queue", "now", "count")
-FIND_DUE_LEASED = Statement(
-    lambda: _due(
+FIND_DUE_DELAYED = Draft(_due(_IS_DELAYED), "queue", "now", "count")
+FIND_DUE_LEASED = Draft(
+    _due(
         _IS_LEASED,
         _DELIVERIES.c.message_id,
         _DELIVERIES.c.leased_by,
@@ -253,8 +253,8 @@ FIND_DUE_LEASED = Statement(
     "count",
 )
 #: Leases that live as long as a connection; their attempts are taken back.
-FIND_CONNECTION_LEASES = Statement(
-    lambda: (
+FIND_CONNECTION_LEASES = Draft(
+    (
         select(_DELIVERIES.c.id, _DELIVERIES.c.failures)
         .where(
             _DELIVERIES.c.queue_id == bindparam("queue"),
@@ -268,10 +268,10 @@ FIND_CONNECTION_LEASES = Statement(
     "far",
     "count",
 )
-NEXT_DUE_DELAYED = Statement(lambda: _next_due(_IS_DELAYED), "queue")
-NEXT_DUE_LEASED = Statement(lambda: _next_due(_IS_LEASED), "queue")
-MAKE_READY = Statement(
-    lambda: (
+NEXT_DUE_DELAYED = Draft(_next_due(_IS_DELAYED), "queue")
+NEXT_DUE_LEASED = Draft(_next_due(_IS_LEASED), "queue")
+MAKE_READY = Draft(
+    (
         update(_DELIVERIES)
         .values(
             ready_at=func.coalesce(_DELIVERIES.c.ready_at, _DELIVERIES.c.due_at),
@@ -282,8 +282,8 @@ MAKE_READY = Statement(
     "delivery",
 )
 #: A lease that has ended by itself: ready again, one failure more.
-END_LEASE = Statement(
-    lambda: (
+END_LEASE = Draft(
+    (
         update(_DELIVERIES)
         .values(due_at=NULL, leased_by=NULL, failures=bindparam("failures_now"))
         .where(_DELIVERIES.c.id == bindparam("delivery"))
@@ -292,8 +292,8 @@ END_LEASE = Statement(
     "delivery",
 )
 #: The head of a priority, to tell how long its oldest message has been ready.
-READY_HEAD = Statement(
-    lambda: (
+READY_HEAD = Draft(
+    (
         select(_DELIVERIES.c.ready_at)
         .where(
             _DELIVERIES.c.queue_id == bindparam("queue"),
@@ -312,8 +312,8 @@ READY_HEAD = Statement(
 # --- moving and going ---
 
 #: To another queue, where it is ready and nobody has tried yet.
-MOVE = Statement(
-    lambda: (
+MOVE = Draft(
+    (
         update(_DELIVERIES)
         .values(
             queue_id=bindparam("queue"),
@@ -349,22 +349,22 @@ def _slice(*conditions: Any) -> Any:
 _IS_READY = _DELIVERIES.c.due_at.is_(None)
 _WAITS_FOR_ITS_TIME = and_(_DELIVERIES.c.due_at.is_not(None), _IS_DELAYED)
 
-READY_SLICE = Statement(lambda: _slice(_IS_READY), "queue", "count")
-DELAYED_SLICE = Statement(lambda: _slice(_WAITS_FOR_ITS_TIME), "queue", "count")
-LEASED_SLICE = Statement(lambda: _slice(_IS_LEASED), "queue", "count")
+READY_SLICE = Draft(_slice(_IS_READY), "queue", "count")
+DELAYED_SLICE = Draft(_slice(_WAITS_FOR_ITS_TIME), "queue", "count")
+LEASED_SLICE = Draft(_slice(_IS_LEASED), "queue", "count")
 #: Those that were there when a purge began.
-OLD_READY_SLICE = Statement(
-    lambda: _slice(_IS_READY, _DELIVERIES.c.id <= bindparam("last")), "queue", "last", "count"
+OLD_READY_SLICE = Draft(
+    _slice(_IS_READY, _DELIVERIES.c.id <= bindparam("last")), "queue", "last", "count"
 )
-OLD_DELAYED_SLICE = Statement(
-    lambda: _slice(_WAITS_FOR_ITS_TIME, _DELIVERIES.c.id <= bindparam("last")),
+OLD_DELAYED_SLICE = Draft(
+    _slice(_WAITS_FOR_ITS_TIME, _DELIVERIES.c.id <= bindparam("last")),
     "queue",
     "last",
     "count",
 )
 
-EXPIRED = Statement(
-    lambda: (
+EXPIRED = Draft(
+    (
         select(
             _DELIVERIES.c.id,
             _DELIVERIES.c.message_id,
@@ -381,14 +381,14 @@ EXPIRED = Statement(
     "now",
     "count",
 )
-NEXT_EXPIRY = Statement(
-    lambda: select(func.min(_DELIVERIES.c.expires_at)).where(
+NEXT_EXPIRY = Draft(
+    select(func.min(_DELIVERIES.c.expires_at)).where(
         _DELIVERIES.c.expires_at.is_not(None), _IS_DELAYED
     )
 )
 #: The one of a message in a queue, as :data:`~.dead.FIND_DEAD` finds a dead one.
-FIND_COPY = Statement(
-    lambda: select(
+FIND_COPY = Draft(
+    select(
         _DELIVERIES.c.id,
         _DELIVERIES.c.message_id,
         _DELIVERIES.c.size,
