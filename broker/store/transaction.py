@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 from sqlalchemy import Connection
 
 from ..errors import Full
-from ..models import Queue
+from ..models import Queue, User
 from ..models.sequences import ID_SEQUENCE
 from . import statements as sql
 from .dialect import data_version
@@ -20,7 +20,8 @@ from .memory import Memory
 from .room import Room
 from .statements import BULK_SIZES, Bulk, ByIds, Statement
 
-QUEUES = Queue.__tablename__
+#: Whose rows are remembered; a statement that changes one is noticed by :meth:`Transaction.run`.
+KNOWN_TABLES = frozenset([Queue.__tablename__, User.__tablename__])
 #: Wakes whoever waits for a queue that is gone.
 EVERYONE = 1_000_000_000
 
@@ -185,7 +186,7 @@ class Transaction:
     def run(self, statement: Statement, parameters: Sequence[Any]) -> int:
         """Run a statement and return how many rows it changed."""
         self._cursor.execute(statement.text, parameters)
-        if statement.changes == QUEUES:
+        if statement.changes in KNOWN_TABLES:
             self._forget()
         return int(self._cursor.rowcount)
 
@@ -241,7 +242,7 @@ class Transaction:
     def run_many(self, statement: Statement, rows: Sequence[Sequence[Any]]) -> None:
         """Run a statement once for each row of parameters."""
         self._cursor.executemany(statement.text, rows)
-        if statement.changes == QUEUES:
+        if statement.changes in KNOWN_TABLES:
             self._forget()
 
     @contextmanager

@@ -9,13 +9,13 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from . import dead, deliveries, messages, queues
+from . import channels, copies, dead, deliveries, messages, queues, status, users
 from .draft import BulkDraft, Draft
 
 
 def drafts() -> Iterator[tuple[str, Draft | BulkDraft]]:
     """Yield the statements with their names."""
-    for module in (queues, messages, deliveries, dead):
+    for module in (users, queues, channels, messages, deliveries, copies, dead, status):
         for name, value in vars(module).items():
             if isinstance(value, Draft | BulkDraft):
                 yield name, value

@@ -1,0 +1,3 @@
+"""Channels and subscriptions, as they are created, changed, listed and deleted."""
+
+from __future__ import annotations

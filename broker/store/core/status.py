@@ -1,0 +1,3 @@
+"""What the database holds in total."""
+
+from __future__ import annotations

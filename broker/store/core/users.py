@@ -1,0 +1,3 @@
+"""Users."""
+
+from __future__ import annotations
