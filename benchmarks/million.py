@@ -62,7 +62,7 @@ def fill(path: Path, count: int, state: str) -> None:
             "leased_by": 1 if state == LEASED else None,
             "expires_at": now + 2 * FAR_MS,
         }
-        driver = tx.connection.connection.driver_connection
+        driver = tx.driver
         if driver is None:
             raise AssertionError("a transaction has a connection")
         for statement in (_MESSAGES, _DEAD if state == DEAD else _LIVING):

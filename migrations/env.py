@@ -11,7 +11,7 @@ from alembic import context
 from sqlalchemy import Connection
 
 from broker.models import Base
-from broker.models.base import VERSION_TABLE
+from broker.tables import VERSION_TABLE
 
 
 def configure(connection: Connection) -> None:

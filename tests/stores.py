@@ -86,7 +86,7 @@ class Store:
     def rows(self, sql: str) -> list[tuple[Any, ...]]:
         """Return what a query finds."""
         found: list[tuple[Any, ...]] = self.in_transaction(
-            lambda tx: [tuple(row) for row in tx.connection.exec_driver_sql(sql)]
+            lambda tx: [tuple(row) for row in tx.driver.execute(sql)]
         )
         return found
 

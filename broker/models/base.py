@@ -7,11 +7,6 @@ from typing import Annotated
 from sqlalchemy import BigInteger, Integer, MetaData
 from sqlalchemy.orm import DeclarativeBase, mapped_column
 
-#: So that the tables can live in an application's own database.
-PREFIX = "broker_"
-#: Where Alembic notes the revision.
-VERSION_TABLE = f"{PREFIX}version"
-
 #: 64 bits everywhere; SQLite wants the word INTEGER to make a key its rowid.
 BigInt = BigInteger().with_variant(Integer, "sqlite")
 

@@ -13,7 +13,8 @@ from __future__ import annotations
 from sqlalchemy import Index, LargeBinary, String, Text, and_
 from sqlalchemy.orm import Mapped, mapped_column
 
-from .base import PREFIX, Base, Big, BigInt, Id, Time
+from ..tables import PREFIX
+from .base import Base, Big, BigInt, Id, Time
 
 
 class Message(Base):

@@ -5,11 +5,8 @@ from __future__ import annotations
 from sqlalchemy import String
 from sqlalchemy.orm import Mapped, mapped_column
 
-from .base import PREFIX, Base, Big
-
-#: Users, queues, channels, subscriptions, messages and deliveries draw from one
-#: sequence, so that an id says by itself what it names.
-ID_SEQUENCE = "id"
+from ..tables import PREFIX
+from .base import Base, Big
 
 
 class Sequence(Base):

@@ -5,7 +5,8 @@ from __future__ import annotations
 from sqlalchemy import String
 from sqlalchemy.orm import Mapped, mapped_column
 
-from .base import PREFIX, Base, BigInt, Id, Time
+from ..tables import PREFIX
+from .base import Base, BigInt, Id, Time
 
 
 class User(Base):

@@ -17,8 +17,8 @@ from typing import NamedTuple
 
 from ..commands.archive import write_header, write_record
 from ..errors import Internal, Invalid, Unavailable
-from ..store import checks, export, schema
-from ..store.dialect import StoreFailure, engine_over
+from ..store import checks, schema
+from ..store.dialect import StoreFailure, revision_of
 from ..store.owner import OwnerLock, lock_path
 from ..store.snapshot import (
     Progress,
@@ -29,7 +29,6 @@ from ..store.snapshot import (
     private_copy,
     publish,
     refusal,
-    revision_of,
     snapshot,
 )
 
@@ -143,7 +142,7 @@ def restore(
             source = stack.enter_context(private_copy(source))
             _refuse_damage(checks.damage(source), backup)
         if revision != schema.HEAD:
-            schema.upgrade_copy(source)
+            schema.upgrade(source)
         if dry_run:
             _refuse_damage(checks.disorder(source), backup)
             return _contents(source, target)
@@ -191,15 +190,18 @@ def exported(database: str, *, with_secrets: bool = False) -> Iterator[tuple[int
         Unavailable: it cannot be read.
         Full: there is no room for the copy.
     """
+    from ..store import export
+    from ..store.engine import connection_over
+
     with ExitStack() as stack:
         stack.enter_context(_failures_told())
         source = stack.enter_context(snapshot(database))
         revision = _check_revision(database, revision_of(source))
         copy = stack.enter_context(private_copy(source))
         if revision != schema.HEAD:
-            schema.upgrade_copy(copy)
+            schema.upgrade(copy)
         messages = _contents(copy, database).messages
-        connection = stack.enter_context(engine_over(copy).connect())
+        connection = stack.enter_context(connection_over(copy))
         now = time.time_ns() // 1_000_000
         header = export.header_of(connection, now, with_secrets=with_secrets)
         records = export.records_of(connection, now, with_secrets=with_secrets)

@@ -1,13 +1,12 @@
 """Passwords: hashed and compared with bcrypt, always outside a transaction.
 
-One hash takes a quarter of a second on purpose; the writer never waits for it.
+One hash takes a quarter of a second on purpose; the writer never waits for it. bcrypt is
+imported with the first, for most commands bring none.
 """
 
 from __future__ import annotations
 
 from typing import Any
-
-import bcrypt
 
 from ..commands.user import PasswordHash, UserCreate, UserPassword
 from ..names import check_password
@@ -24,12 +23,16 @@ def hash_password(password: str) -> PasswordHash:
     Raises:
         Invalid: it is empty or over 72 bytes.
     """
+    import bcrypt
+
     encoded = check_password(password).encode()
     return PasswordHash(bcrypt.hashpw(encoded, bcrypt.gensalt()).decode("ascii"))
 
 
 def matches(password: str, password_hash: str | None) -> bool:
     """Return whether a password is the one of a hash; without a hash, as slowly, False."""
+    import bcrypt
+
     known = _NOBODY if password_hash is None else password_hash.encode("ascii")
     encoded = password.encode("utf-8", "surrogateescape")[:72]
     return bcrypt.checkpw(encoded, known) and password_hash is not None

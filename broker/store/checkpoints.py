@@ -14,11 +14,10 @@ from __future__ import annotations
 
 import mmap
 import os
+import sqlite3
 import sys
 import time
 from typing import Final
-
-from sqlalchemy import Connection
 
 #: Pages (of 4 KiB) of log after which a checkpoint is due, where they are quick: 12 MiB.
 MOST_PAGES = 3000
@@ -41,7 +40,7 @@ class Checkpoints:
         path: of the database.
     """
 
-    def __init__(self, connection: Connection, path: str) -> None:
+    def __init__(self, connection: sqlite3.Connection, path: str) -> None:
         self._connection = connection
         # Open for as long as the connection is: closing any descriptor of this file
         # drops the locks that SQLite holds on it. Mapped, for each system call would give
@@ -83,7 +82,7 @@ class Checkpoints:
         return int.from_bytes(self._index[_FRAMES], sys.byteorder)
 
     def _execute(self, pragma: str) -> None:
-        cursor = self._connection.connection.cursor()
+        cursor = self._connection.cursor()
         try:
             cursor.execute(pragma)
             cursor.fetchall()

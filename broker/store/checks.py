@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import sqlite3
 
-from ..models.base import PREFIX
+from ..tables import PREFIX
 
 #: At most so many of each kind are reported; the first say what there is to know.
 MAX_REPORTED = 20

@@ -7,13 +7,10 @@ import sqlite3
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 
-from sqlalchemy import Connection
-
 from ..errors import BrokerError, Invalid, NotFound, Unavailable
 from . import schema
 from .checkpoints import Checkpoints
 from .dialect import (
-    DRIVER_ERRORS,
     SQLiteDialect,
     StoreFailure,
     begin,
@@ -45,10 +42,7 @@ class Database:
         #: leases that its predecessor has left.
         self.has_consumers = False
         self._dialect = SQLiteDialect(path)
-        self._engine = self._dialect.create_engine()
-        self._connection: Connection | None = None
-        # The driver's own, beneath it.
-        self._driver: sqlite3.Connection | None = None
+        self._connection: sqlite3.Connection | None = None
         self._memory = Memory()
         self._room = Room(path)
         # Of an owner that stays.
@@ -83,14 +77,13 @@ class Database:
             raise Unavailable(f"{self.path} may not be written by this user")
         self._dialect.check_file_system()
         with self.errors():
-            connection = self._engine.connect()
+            connection = self._dialect.connect()
             try:
                 schema.prepare(connection, self.path, create=create)
             except BaseException:
                 connection.close()
                 raise
         self._connection = connection
-        self._driver = connection.connection.driver_connection
         self._memory = Memory()
 
     def _create_file(self) -> None:
@@ -124,35 +117,34 @@ class Database:
             StoreFailure: an I/O error; whether it was committed is not known, and
                 the connection is closed.
         """
-        connection, driver = self._connection, self._driver
-        if connection is None or driver is None:
+        connection = self._connection
+        if connection is None:
             raise AssertionError("the database is not open")
-        # On the driver: SQLAlchemy's own transactions cost a lone send some 20 us.
-        cursor = driver.cursor()
+        cursor = connection.cursor()
         try:
             begin(cursor)
             try:
                 ids = Ids(self._ids_left, BLOCK if self._checkpoints else 1)
                 tx = Transaction(
-                    connection, cursor, now, self.limits, self._room, ids,
-                    self._memory, has_consumers=self.has_consumers,
+                    cursor, now, self.limits, self._room, ids, self._memory,
+                    has_consumers=self.has_consumers,
                 )  # fmt: skip
                 yield tx
                 tx.flush()
                 # What the transaction has to tell is read later. Were it still open when the
                 # last reference goes, its statement would be reset under the next one's feet.
                 cursor.close()
-                commit(driver)
+                commit(connection)
             except BaseException:
                 cursor.close()
-                driver.rollback()
+                connection.rollback()
                 raise
             tx.committed()
             if self._checkpoints:
                 self._ids_left = tx.ids.left
             if tx.cuts_file:
                 cut_file(connection)
-        except DRIVER_ERRORS as error:
+        except sqlite3.Error as error:
             self._refuse(error)
             raise
 
@@ -187,11 +179,11 @@ class Database:
         """Translate the driver's errors, and let go of the file after a failure."""
         try:
             yield
-        except DRIVER_ERRORS as error:
+        except sqlite3.Error as error:
             self._refuse(error)
             raise
 
-    def _refuse(self, error: Exception) -> None:
+    def _refuse(self, error: sqlite3.Error) -> None:
         """Raise what a driver's error means, if it is one of the database."""
         meaning = translate(self.path, error, is_open=self.is_open)
         if isinstance(meaning, StoreFailure):
@@ -201,10 +193,10 @@ class Database:
 
     def abandon(self) -> None:
         """Give the connection up after a failure, without a word more to the file."""
-        connection, self._connection, self._driver = self._connection, None, None
+        connection, self._connection = self._connection, None
         if connection is not None:
-            connection.invalidate()
-            connection.close()
+            with suppress(sqlite3.Error):
+                connection.close()
         self._end_keeping()
 
     def close(self) -> None:
@@ -213,7 +205,7 @@ class Database:
             # A disk that is full or fails: then they are never given out, and nothing is lost.
             with suppress(BrokerError, StoreFailure), self.transaction(0) as tx:
                 tx.return_ids()
-        connection, self._connection, self._driver = self._connection, None, None
+        connection, self._connection = self._connection, None
         if connection is not None:
             with self.errors():
                 connection.close()

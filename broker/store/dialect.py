@@ -9,15 +9,9 @@ import os
 import sqlite3
 from collections.abc import Callable, Collection, Iterator
 from contextlib import contextmanager
-from typing import Any, Final
-
-from sqlalchemy import Connection, Engine, create_engine, event
-from sqlalchemy.engine.interfaces import DBAPIConnection, DBAPICursor
-from sqlalchemy.exc import DBAPIError
-from sqlalchemy.pool import NullPool, StaticPool
 
 from ..errors import BrokerError, Full, Invalid, Unavailable
-from ..models.base import VERSION_TABLE
+from ..tables import VERSION_TABLE
 
 #: `RETURNING`, which the allocation of ids uses.
 OLDEST_SQLITE = (3, 35, 0)
@@ -37,10 +31,6 @@ UNSUITABLE_FILE_SYSTEMS = frozenset(
 )  # fmt: skip
 
 
-#: What the driver raises, and SQLAlchemy for it.
-DRIVER_ERRORS: Final = (sqlite3.Error, DBAPIError)
-
-
 class StoreFailure(Exception):
     """The database failed in a way that leaves the outcome of a commit unknown.
 
@@ -57,19 +47,12 @@ class SQLiteDialect:
     def __init__(self, path: str) -> None:
         self.path = path
 
-    def create_engine(self) -> Engine:
-        """Return an engine whose connections begin with IMMEDIATE, by our own BEGIN.
+    def connect(self) -> sqlite3.Connection:
+        """Return a connection, set up as it must be; transactions begin by :func:`begin`.
 
         The driver's implicit transactions are off (``isolation_level=None``). Its
         ``autocommit=True`` is no substitute: there ``commit()`` does nothing.
         """
-        return _beginning(
-            create_engine(
-                "sqlite://", creator=self._connect, poolclass=NullPool, isolation_level=None
-            )
-        )
-
-    def _connect(self) -> sqlite3.Connection:
         if sqlite3.sqlite_version_info < OLDEST_SQLITE:
             raise Unavailable(
                 f"SQLite {sqlite3.sqlite_version} is too old, 3.35 or later is needed"
@@ -134,30 +117,30 @@ class SQLiteDialect:
             )
 
 
-def free_pages(connection: Connection) -> tuple[int, int]:
+def free_pages(connection: sqlite3.Connection) -> tuple[int, int]:
     """Return how many pages of the file are free, and how many bytes each has."""
-    scalar = connection.exec_driver_sql
+    execute = connection.execute
     return (
-        int(scalar("PRAGMA freelist_count").scalar() or 0),
-        int(scalar("PRAGMA page_size").scalar() or 0),
+        int(execute("PRAGMA freelist_count").fetchone()[0]),
+        int(execute("PRAGMA page_size").fetchone()[0]),
     )
 
 
-def give_back(connection: Connection, pages: int) -> None:
+def give_back(connection: sqlite3.Connection, pages: int) -> None:
     """Move pages from the end of the file to free places; a checkpoint then cuts it."""
-    cursor = connection.connection.cursor()
+    cursor = connection.cursor()
     cursor.execute(f"PRAGMA incremental_vacuum({pages:d})")
     # It does a page a step.
     cursor.fetchall()
     cursor.close()
 
 
-def cut_file(connection: Connection) -> None:
+def cut_file(connection: sqlite3.Connection) -> None:
     """Move the log into the file and cut both; outside of a transaction.
 
     As far as no reader, such as a back-up, needs the log; for such it does not wait.
     """
-    cursor = connection.connection.cursor()
+    cursor = connection.cursor()
     cursor.execute("PRAGMA busy_timeout=0")
     try:
         cursor.execute("PRAGMA wal_checkpoint(TRUNCATE)")
@@ -177,6 +160,25 @@ def check_is_ours(tables: Collection[str]) -> None:
         raise Invalid("the file is the database of another program")
 
 
+def revision_of(connection: sqlite3.Connection) -> str | None:
+    """Return the revision of a database, or None if it is empty.
+
+    Raises:
+        Invalid: it has tables, but not the broker's or without their revision.
+    """
+    rows = connection.execute("SELECT name FROM sqlite_master WHERE type = 'table'").fetchall()
+    tables = {name for (name,) in rows}
+    check_is_ours(tables)
+    if not tables:
+        return None
+    row = connection.execute(
+        f"SELECT version_num FROM {VERSION_TABLE}"  # noqa: S608 - a constant
+    ).fetchone()
+    if row is None:
+        raise Invalid("the database has tables but no revision: restore a back-up")
+    return str(row[0])
+
+
 @contextmanager
 def translated(path: str) -> Iterator[None]:
     """Translate the driver's errors into the broker's, where none is open yet.
@@ -186,7 +188,7 @@ def translated(path: str) -> Iterator[None]:
     """
     try:
         yield
-    except DRIVER_ERRORS as error:
+    except sqlite3.Error as error:
         meaning = translate(path, error)
         if meaning is None:
             raise
@@ -194,7 +196,7 @@ def translated(path: str) -> Iterator[None]:
 
 
 def translate(
-    path: str, error: Exception, *, is_open: bool = False
+    path: str, error: sqlite3.Error, *, is_open: bool = False
 ) -> BrokerError | StoreFailure | None:
     """Return what a driver's error means, or None if it is no error of the database.
 
@@ -202,36 +204,19 @@ def translate(
 
     Args:
         path: of the database.
-        error: one of :data:`DRIVER_ERRORS`.
+        error: what the driver raised.
         is_open: whether it was open already, so that something may have been written.
     """
-    original = error.orig if isinstance(error, DBAPIError) else error
-    if not isinstance(original, sqlite3.Error):
-        return None
-    code = getattr(original, "sqlite_errorcode", None)
+    code = getattr(error, "sqlite_errorcode", None)
     if code in _OF_THE_INDEX and not is_open:
-        return _cannot_open(path, original)
+        return _cannot_open(path, error)
     primary = code & 0xFF if isinstance(code, int) else None
     meaning = _MEANINGS.get(primary) if primary is not None else None
-    return meaning(path, original) if meaning else None
+    return meaning(path, error) if meaning else None
 
 
-def engine_over(connection: sqlite3.Connection) -> Engine:
-    """Return an engine whose one connection is that of the driver, left open by it."""
-    return _beginning(
-        create_engine(
-            "sqlite://", creator=lambda: connection, poolclass=StaticPool, isolation_level=None
-        )
-    )
-
-
-def _beginning(engine: Engine) -> Engine:
-    event.listen(engine, "begin", lambda connection: _begin_once(connection.connection))
-    return engine
-
-
-def begin(cursor: sqlite3.Cursor | DBAPICursor) -> None:
-    """Begin a transaction that may write, without SQLAlchemy."""
+def begin(cursor: sqlite3.Cursor) -> None:
+    """Begin a transaction that may write."""
     cursor.execute("BEGIN IMMEDIATE")
 
 
@@ -243,15 +228,6 @@ def commit(connection: sqlite3.Connection) -> None:
 def data_version(cursor: sqlite3.Cursor) -> int:
     """Return a number that is another once some other connection has written."""
     return int(cursor.execute("PRAGMA data_version").fetchone()[0])
-
-
-def _begin_once(connection: DBAPIConnection) -> None:
-    """Begin, but where it is SQLAlchemy that hears of a transaction that was begun without it."""
-    driver: Any = connection
-    if not driver.in_transaction:
-        cursor = connection.cursor()
-        begin(cursor)
-        cursor.close()
 
 
 def _full(path: str, error: sqlite3.Error) -> BrokerError:

@@ -34,8 +34,8 @@ from ..models import (
     Subscription,
     User,
 )
-from ..models.sequences import ID_SEQUENCE
 from ..names import MAX_PRIORITY
+from ..tables import ID_SEQUENCE
 from . import statements as sql
 from .handlers.queues import paused_text
 

@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import os
+import sqlite3
 import time
 from typing import Final
-
-from sqlalchemy import Connection
 
 from ..names import MIN_FREE_BYTES
 from .dialect import free_pages
@@ -28,7 +27,7 @@ class Room:
         self._folder = os.path.dirname(path) or "."
         self._ample_at = float("-inf")
 
-    def is_there(self, connection: Connection) -> bool:
+    def is_there(self, connection: sqlite3.Connection) -> bool:
         """Return whether :data:`~broker.names.MIN_FREE_BYTES` are free."""
         now = time.monotonic()
         if now - self._ample_at < _HOLDS_S:
@@ -38,7 +37,7 @@ class Room:
             self._ample_at = now
         return free >= MIN_FREE_BYTES
 
-    def free_bytes(self, connection: Connection) -> int:
+    def free_bytes(self, connection: sqlite3.Connection) -> int:
         """Return how many bytes are free; those inside the file count where the disk has few."""
         disk = os.statvfs(self._folder)
         free = disk.f_bavail * disk.f_frsize

@@ -9,29 +9,34 @@ from __future__ import annotations
 import os
 import sqlite3
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from typing import TYPE_CHECKING
 
-from sqlalchemy import Connection, insert
-
 from ..errors import BrokerError, Invalid, NotFound, Unavailable
-from ..models import Base, Sequence
-from ..models.base import VERSION_TABLE
-from ..models.sequences import ID_SEQUENCE
-from .dialect import SQLiteDialect, check_is_ours, engine_over, translated
+from ..tables import ID_SEQUENCE, PREFIX, VERSION_TABLE
+from .dialect import SQLiteDialect, begin, commit, revision_of, translated
 from .owner import OwnerLock
 from .snapshot import partial_copy, publish
+from .statements import SCHEMA
 
 if TYPE_CHECKING:
     from alembic.config import Config
+    from sqlalchemy import Connection
 
 #: The newest revision; a test holds it to the scripts.
 HEAD = "0002"
+#: What a fresh database has besides its empty tables.
+_SEQUENCE = f"INSERT INTO {PREFIX}sequences (name, value) VALUES (?, 0)"  # noqa: S608 - constants
+_STAMP = (
+    f"CREATE TABLE {VERSION_TABLE} (version_num VARCHAR(32) NOT NULL, "
+    f"CONSTRAINT {VERSION_TABLE}_pkc PRIMARY KEY (version_num))",
+    f"INSERT INTO {VERSION_TABLE} (version_num) VALUES ('{HEAD}')",  # noqa: S608 - constants
+)
 #: How long `alembic` waits for a command that holds the database, in seconds.
 BY_HAND_SECONDS = 10.0
 
 
-def prepare(connection: Connection, path: str, *, create: bool) -> None:
+def prepare(connection: sqlite3.Connection, path: str, *, create: bool) -> None:
     """Bring a database to the newest revision; called with the owner lock held.
 
     A fresh file is made from the models and stamped, in one transaction, so a
@@ -42,7 +47,7 @@ def prepare(connection: Connection, path: str, *, create: bool) -> None:
         NotFound: the file is empty and not to be made.
         Invalid: not a broker database, or from a newer version.
     """
-    revision = current(connection)
+    revision = revision_of(connection)
     if revision == HEAD:
         return
     if revision is None:
@@ -59,41 +64,21 @@ def prepare(connection: Connection, path: str, *, create: bool) -> None:
     upgrade(connection)
 
 
-def current(connection: Connection) -> str | None:
-    """Return the revision of a database, or None if it is empty.
-
-    Raises:
-        Invalid: it has tables, but not the broker's or without their revision.
-    """
-    with connection.begin():
-        tables = set(
-            connection.exec_driver_sql("SELECT name FROM sqlite_master WHERE type = 'table'")
-            .scalars()
-            .all()
-        )
-        check_is_ours(tables)
-        if not tables:
-            return None
-        revision = connection.exec_driver_sql(
-            f"SELECT version_num FROM {VERSION_TABLE}"  # noqa: S608 - a constant
-        ).scalar()
-        if revision is None:
-            raise Invalid("the database has tables but no revision: restore a back-up")
-        return str(revision)
-
-
-def _make(connection: Connection) -> None:
-    with connection.begin():
-        Base.metadata.create_all(connection)
-        connection.exec_driver_sql(
-            f"CREATE TABLE {VERSION_TABLE} (version_num VARCHAR(32) NOT NULL, "
-            f"CONSTRAINT {VERSION_TABLE}_pkc PRIMARY KEY (version_num))"
-        )
-        connection.exec_driver_sql(
-            f"INSERT INTO {VERSION_TABLE} (version_num) VALUES (?)",  # noqa: S608 - a constant
-            (HEAD,),
-        )
-        connection.execute(insert(Sequence).values(name=ID_SEQUENCE, value=0))
+def _make(connection: sqlite3.Connection) -> None:
+    cursor = connection.cursor()
+    try:
+        begin(cursor)
+        for statement in SCHEMA:
+            cursor.execute(statement)
+        cursor.execute(_SEQUENCE, (ID_SEQUENCE,))
+        for statement in _STAMP:
+            cursor.execute(statement)
+        commit(connection)
+    except BaseException:
+        connection.rollback()
+        raise
+    finally:
+        cursor.close()
 
 
 # --- upgrades --------------------------------------------------------------------
@@ -122,38 +107,32 @@ def config() -> Config:
     return configuration
 
 
-def upgrade(connection: Connection, revision: str = "head") -> None:
-    """Upgrade a database in one transaction.
+def upgrade(driver: sqlite3.Connection, revision: str = "head") -> None:
+    """Upgrade a database in one transaction, through a connection that nobody else uses.
 
     Foreign keys are off meanwhile, for a batch rebuild of a table would cascade
     and empty those that refer to it, and are checked before the commit.
     """
     from alembic import command
 
+    from .engine import connection_over
+
     configuration = config()
-    configuration.attributes["connection"] = connection
-    _set_foreign_keys(connection, on=False)
+    _set_foreign_keys(driver, on=False)
     try:
-        with connection.begin():
+        with connection_over(driver) as connection, connection.begin():
+            configuration.attributes["connection"] = connection
             command.upgrade(configuration, revision)
-            broken = connection.exec_driver_sql("PRAGMA foreign_key_check").all()
+            broken = driver.execute("PRAGMA foreign_key_check").fetchall()
             if broken:
                 raise Invalid(f"the upgrade would leave {len(broken)} broken references")
     finally:
-        _set_foreign_keys(connection, on=True)
+        _set_foreign_keys(driver, on=True)
 
 
-def upgrade_copy(copy: sqlite3.Connection) -> None:
-    """Upgrade a copy that nobody else has, through the connection that holds it."""
-    with engine_over(copy).connect() as connection:
-        upgrade(connection)
-
-
-def _set_foreign_keys(connection: Connection, *, on: bool) -> None:
-    """Switch the checks on the driver's connection: in a transaction the pragma does nothing."""
-    cursor = connection.connection.cursor()
-    cursor.execute(f"PRAGMA foreign_keys={'ON' if on else 'OFF'}")
-    cursor.close()
+def _set_foreign_keys(connection: sqlite3.Connection, *, on: bool) -> None:
+    """Switch the checks; in a transaction the pragma does nothing."""
+    connection.execute(f"PRAGMA foreign_keys={'ON' if on else 'OFF'}")
 
 
 @contextmanager
@@ -166,12 +145,14 @@ def opened_by_hand(path: str, timeout_s: float = BY_HAND_SECONDS) -> Iterator[Co
     Raises:
         Unavailable: a server, or somebody else, holds the database.
     """
+    from .engine import connection_over
+
     with _owned_by_hand(path, timeout_s):
         if not os.path.exists(path):
             os.close(os.open(path, os.O_CREAT | os.O_EXCL | os.O_RDWR, 0o600))
-        with SQLiteDialect(path).create_engine().connect() as connection:
-            _set_foreign_keys(connection, on=False)
-            with connection.begin():
+        with closing(SQLiteDialect(path).connect()) as driver:
+            _set_foreign_keys(driver, on=False)
+            with connection_over(driver) as connection, connection.begin():
                 yield connection
 
 
@@ -182,16 +163,24 @@ def upgrade_file(path: str, timeout_s: float) -> None:
         Unavailable: a server, or somebody else, holds the database.
         Invalid: as :func:`prepare`.
     """
-    engine = SQLiteDialect(path).create_engine()
-    with _owned_by_hand(path, timeout_s), translated(path), engine.connect() as connection:
+    with _opened_alone(path, timeout_s) as connection:
         prepare(connection, path, create=True)
 
 
 def revision_of_file(path: str, timeout_s: float) -> str | None:
     """Return the revision of a database, or None if it is empty."""
-    engine = SQLiteDialect(path).create_engine()
-    with _owned_by_hand(path, timeout_s), translated(path), engine.connect() as connection:
-        return current(connection)
+    with _opened_alone(path, timeout_s) as connection:
+        return revision_of(connection)
+
+
+@contextmanager
+def _opened_alone(path: str, timeout_s: float) -> Iterator[sqlite3.Connection]:
+    with (
+        _owned_by_hand(path, timeout_s),
+        translated(path),
+        closing(SQLiteDialect(path).connect()) as connection,
+    ):
+        yield connection
 
 
 @contextmanager
@@ -207,13 +196,10 @@ def _owned_by_hand(path: str, timeout_s: float) -> Iterator[None]:
         lock.close()
 
 
-def _back_up(connection: Connection, target: str) -> None:
+def _back_up(connection: sqlite3.Connection, target: str) -> None:
     """Copy the database to ``target``, whole and synced, before it is changed."""
-    driver = connection.connection.driver_connection
-    if not isinstance(driver, sqlite3.Connection):
-        raise AssertionError("only SQLite is backed up by copying")
     try:
-        with partial_copy(driver, target) as partial:
+        with partial_copy(connection, target) as partial:
             publish(partial, target, replace=True)
     except BrokerError as error:
         raise type(error)(f"no back-up before the upgrade: {error.message}") from error

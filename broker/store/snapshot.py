@@ -25,8 +25,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 from ..errors import BrokerError, Exists, Full, Invalid, NotFound, Unavailable
-from ..models.base import VERSION_TABLE
-from .dialect import BUSY_TIMEOUT_MS, check_is_ours, translated, uri_path
+from .dialect import BUSY_TIMEOUT_MS, revision_of, translated, uri_path
 from .owner import OwnerLock
 
 logger = logging.getLogger(__name__)
@@ -122,25 +121,6 @@ def open_unshared(path: str) -> sqlite3.Connection:
 
 def _has_log(path: str) -> bool:
     return any(os.path.exists(f"{path}{ending}") for ending in ("-wal", "-journal"))
-
-
-def revision_of(connection: sqlite3.Connection) -> str | None:
-    """Return the revision of a database, or None if it is empty.
-
-    Raises:
-        Invalid: it has tables, but not the broker's or without their revision.
-    """
-    rows = connection.execute("SELECT name FROM sqlite_master WHERE type = 'table'").fetchall()
-    tables = {name for (name,) in rows}
-    check_is_ours(tables)
-    if not tables:
-        return None
-    row = connection.execute(
-        f"SELECT version_num FROM {VERSION_TABLE}"  # noqa: S608 - a constant
-    ).fetchone()
-    if row is None:
-        raise Invalid("the database has tables but no revision: restore a back-up")
-    return str(row[0])
 
 
 @contextmanager

@@ -8,11 +8,8 @@ from collections.abc import Hashable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any, NamedTuple
 
-from sqlalchemy import Connection
-
 from ..errors import Full
-from ..models import Queue, User
-from ..models.sequences import ID_SEQUENCE
+from ..tables import ID_SEQUENCE, QUEUES, USERS
 from . import statements as sql
 from .dialect import data_version
 from .ids import Ids
@@ -21,7 +18,7 @@ from .room import Room
 from .statements import BULK_SIZES, Bulk, ByIds, Statement
 
 #: Whose rows are remembered; a statement that changes one is noticed by :meth:`Transaction.run`.
-KNOWN_TABLES = frozenset([Queue.__tablename__, User.__tablename__])
+KNOWN_TABLES = frozenset([QUEUES, USERS])
 #: Wakes whoever waits for a queue that is gone.
 EVERYONE = 1_000_000_000
 
@@ -117,7 +114,6 @@ class Transaction:
 
     def __init__(
         self,
-        connection: Connection,
         cursor: sqlite3.Cursor,
         now: int,
         limits: Limits,
@@ -140,7 +136,6 @@ class Transaction:
         self.ended: set[str] = set()
         self.changed_users: set[int] = set()
         self.cuts_file = False
-        self._connection = connection
         self._room = room
         self._cursor = cursor
         # Rows as they are now, by their keys: a queue by its name and its id, a principal
@@ -164,10 +159,10 @@ class Transaction:
     # --- statements ---
 
     @property
-    def connection(self) -> Connection:
-        """SQLAlchemy's connection, for whatever is not hot; it may change anything."""
+    def driver(self) -> sqlite3.Connection:
+        """The driver's connection, for whatever is no statement; it may change anything."""
         self._forget()
-        return self._connection
+        return self._cursor.connection
 
     def one(self, statement: Statement, parameters: Sequence[Any]) -> Any:
         """Run a statement and return its first row, or None."""
@@ -286,7 +281,7 @@ class Transaction:
             Full: less than :data:`~broker.names.MIN_FREE_BYTES` is free, on the disk and
                 inside the file together; it clears by itself.
         """
-        if not self._room.is_there(self._connection):
+        if not self._room.is_there(self._cursor.connection):
             raise Full("the disk is nearly full: nothing more is stored until there is room")
 
     # --- ids ---

@@ -78,7 +78,7 @@ def attempt_counted_at_ack() -> None:
         for outcome in outcomes:
             for message in outcome if type(outcome) is tuple else ():
                 if message.receipt is not None:
-                    tx.connection.exec_driver_sql(
+                    tx.driver.execute(
                         "UPDATE broker_deliveries SET attempts = attempts - 1 WHERE id = ?",
                         (int(message.receipt.partition(".")[0]),),
                     )
@@ -93,9 +93,9 @@ def ack_ignores_the_generation() -> None:
 
     def current(tx: Any, receipt: str) -> str:
         delivery = receipt.partition(".")[0]
-        row = tx.connection.exec_driver_sql(
+        row = tx.driver.execute(
             "SELECT generation FROM broker_deliveries WHERE id = ?", (int(delivery),)
-        ).one_or_none()
+        ).fetchone()
         return receipt if row is None else f"{delivery}.{row[0]}"
 
     def treat(handler: Any, tx: Any, requests: list[Request]) -> list[Any]:
@@ -184,7 +184,7 @@ def keys_are_forgotten_at_a_restart() -> None:
 
     async def start_without_keys(self: Broker) -> None:
         await start(self)
-        await self.call(lambda tx: tx.connection.exec_driver_sql("DELETE FROM broker_keys").close())
+        await self.call(lambda tx: tx.driver.execute("DELETE FROM broker_keys"))
 
     Broker.start = start_without_keys  # type: ignore[method-assign]
 
@@ -202,11 +202,11 @@ def fan_out_skips_a_subscription() -> None:
             message = getattr(outcome, "id", outcome)
             if isinstance(message, Exception) or next(numbers) % 3:
                 continue
-            row = tx.connection.exec_driver_sql(
+            row = tx.driver.execute(
                 "SELECT id, queue_id, size FROM broker_deliveries WHERE message_id = ?"
                 " AND id != message_id AND due_at IS NULL LIMIT 1",
                 (message,),
-            ).one_or_none()
+            ).fetchone()
             if row is not None:
                 remove(tx, [(row[0], message)])
                 counters = tx.counters(row[1])
@@ -238,10 +238,10 @@ def leases_are_given_twice() -> None:
 
     def treat(handler: Any, tx: Any, requests: list[Request]) -> list[Any]:
         tx.flush()
-        rows = tx.connection.exec_driver_sql(
+        rows = tx.driver.execute(
             "UPDATE broker_deliveries SET due_at = NULL, leased_by = NULL"
             " WHERE leased_by IS NOT NULL AND id % 5 = 0 RETURNING queue_id"
-        ).all()
+        ).fetchall()
         for (queue_id,) in rows:
             tx.counters(queue_id).leased -= 1
             tx.counters(queue_id).ready += 1
@@ -280,7 +280,7 @@ def counters_drift() -> None:
     """A queue counts one it has not."""
 
     def treat(handler: Any, tx: Any, requests: list[Request]) -> list[Any]:
-        tx.connection.exec_driver_sql("UPDATE broker_queues SET dead = dead + 1 WHERE name='heap'")
+        tx.driver.execute("UPDATE broker_queues SET dead = dead + 1 WHERE name='heap'")
         outcomes: list[Any] = handler(tx, requests)
         return outcomes
 

@@ -28,9 +28,9 @@ from broker.commands.grammar import words_of
 from broker.commands.queue import QueueCreate
 from broker.commands.table import syntax_of
 from broker.errors import BrokerError
-from broker.models.base import VERSION_TABLE
 from broker.protocols.resp.replies import NOT_READY, ReplyParser
 from broker.store import schema
+from broker.tables import VERSION_TABLE
 
 #: How many states of the disk each run is rebuilt in, and steps it has; more by hand.
 STATES = int(os.environ.get("BROKER_TEST_STATES", "200"))

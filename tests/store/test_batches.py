@@ -239,8 +239,8 @@ def test_a_commit_that_fails_leaves_no_transaction_open(store: Store) -> None:
 
     def break_a_reference() -> None:
         with store.database.transaction(store.now) as tx:
-            tx.connection.exec_driver_sql("PRAGMA defer_foreign_keys=ON")
-            tx.connection.exec_driver_sql("UPDATE broker_queues SET owner_id = 999")
+            tx.driver.execute("PRAGMA defer_foreign_keys=ON")
+            tx.driver.execute("UPDATE broker_queues SET owner_id = 999")
 
     with pytest.raises(sqlite3.IntegrityError):
         break_a_reference()

@@ -63,7 +63,7 @@ def test_a_reader_does_not_make_it_look_through_the_log_again_and_again(filled: 
     seen: list[str] = []
     driver: Any
     with filled.database.transaction(filled.now) as tx:
-        driver = tx.connection.connection.driver_connection
+        driver = tx.driver
     send_until(filled, 4 * PAGES * 4096)
     driver.set_trace_callback(seen.append)
     for _ in range(5):

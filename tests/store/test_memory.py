@@ -36,7 +36,7 @@ from broker.store.transaction import KNOWN_TABLES, QueueRow
 def statements_of(store: Store, work: Callable[[], Any]) -> list[str]:
     """Return the statements that SQLite executes for some work."""
     seen: list[str] = []
-    driver = store.database._driver
+    driver = store.database._connection
     assert driver is not None
     driver.set_trace_callback(seen.append)
     try:

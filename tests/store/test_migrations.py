@@ -17,11 +17,11 @@ from support import environment
 
 from broker.commands.queue import QueueCreate, QueueSend, QueueShow
 from broker.errors import Invalid
-from broker.models.base import VERSION_TABLE
 from broker.store import schema
 from broker.store.database import Database
 from broker.store.owner import OwnerLock
 from broker.store.transaction import Limits
+from broker.tables import VERSION_TABLE
 
 ROOT = Path(__file__).parents[2]
 
@@ -116,7 +116,7 @@ from broker.store.database import Database
 from broker.store.transaction import Limits
 
 left = int(sys.argv[2])
-connect = dialect.SQLiteDialect._connect
+connect = dialect.SQLiteDialect.connect
 
 def counted(self):
     connection = connect(self)
@@ -128,7 +128,7 @@ def counted(self):
     connection.set_trace_callback(tick)
     return connection
 
-dialect.SQLiteDialect._connect = counted
+dialect.SQLiteDialect.connect = counted
 database = Database(sys.argv[1], Limits(10))
 database.open(create=True)
 database.close()

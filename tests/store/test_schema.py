@@ -16,11 +16,11 @@ from broker.commands.message import MessageAck
 from broker.commands.queue import QueueCreate, QueueList, QueuePull, QueueSend
 from broker.commands.request import Principal, Request
 from broker.errors import Invalid, NotFound
-from broker.models.base import VERSION_TABLE
 from broker.store import schema
 from broker.store.database import Database
 from broker.store.handlers import execute, users
 from broker.store.transaction import Limits
+from broker.tables import VERSION_TABLE
 
 #: A later revision that rebuilds a table others refer to: SQLite knows no ALTER for it.
 NEXT_REVISION = """
@@ -199,7 +199,7 @@ def test_foreign_keys_are_on_again_after_an_upgrade(
     next_revision("")
     database = open_database(path, create=False)
     with database.transaction(1) as tx:
-        assert tx.connection.exec_driver_sql("PRAGMA foreign_keys").scalar() == 1
+        assert tx.driver.execute("PRAGMA foreign_keys").fetchone() == (1,)
     database.close()
 
 
@@ -258,9 +258,9 @@ def test_everything_survives_a_restart(tmp_path: Path) -> None:
     assert (queue.ready, queue.delayed, queue.leased) == (1, 1, 1)
     # The lease given before the restart still holds, and its receipt still works.
     with database.transaction(2000) as tx:
-        delivery = tx.connection.exec_driver_sql(
+        delivery = tx.driver.execute(
             "SELECT id, generation FROM broker_deliveries WHERE leased_by IS NOT NULL"
-        ).one()
+        ).fetchone()
         principal = Principal(1, "somebody", is_admin=True)
         receipt = f"{delivery[0]}.{delivery[1]}"
         (outcome,) = execute(tx, [Request(principal, MessageAck((receipt,)))])

@@ -17,9 +17,9 @@ from support import brokerctl, environment, running_server
 
 import broker
 from broker.models import Base
-from broker.models.base import VERSION_TABLE
 from broker.service import files
 from broker.store import schema
+from broker.tables import VERSION_TABLE
 
 HERE = Path(__file__).parent
 REVISIONS = sorted(path.stem for path in HERE.glob("*.sql"))
@@ -168,7 +168,7 @@ from broker.store.database import Database
 from broker.store.transaction import Limits
 
 source, folder = sys.argv[1:]
-connect = dialect.SQLiteDialect._connect
+connect = dialect.SQLiteDialect.connect
 
 def upgraded(path, statements):
     left = statements
@@ -185,7 +185,7 @@ def upgraded(path, statements):
         connection.set_trace_callback(tick)
         return connection
 
-    dialect.SQLiteDialect._connect = counted
+    dialect.SQLiteDialect.connect = counted
     database = Database(path, Limits(10))
     database.open(create=False)
     database.close()

@@ -9,8 +9,21 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from sqlalchemy.dialects import sqlite
+from sqlalchemy.schema import CreateIndex, CreateTable
+
+from ...models import Base
 from . import channels, copies, dead, deliveries, messages, queues, status, users
 from .draft import BulkDraft, Draft
+
+
+def schema() -> list[str]:
+    """Return the statements that make the tables and their indexes, as SQLite is to keep them."""
+    made: list[CreateTable | CreateIndex] = []
+    for table in Base.metadata.sorted_tables:
+        made.append(CreateTable(table))
+        made += map(CreateIndex, sorted(table.indexes, key=lambda index: str(index.name)))
+    return [str(statement.compile(dialect=sqlite.dialect())).strip() for statement in made]
 
 
 def drafts() -> Iterator[tuple[str, Draft | BulkDraft]]:

@@ -97,44 +97,40 @@ FAN_OUT_WITHIN_LIMITS = Draft(
 # --- being claimed ---
 
 CLAIM = Draft(
-    (
-        select(
-            _DELIVERIES.c.id,
-            _DELIVERIES.c.message_id,
-            _DELIVERIES.c.rank,
-            _DELIVERIES.c.size,
-            _DELIVERIES.c.attempts,
-            _DELIVERIES.c.generation,
-            _DELIVERIES.c.died,
-            _MESSAGES.c.sender,
-            _MESSAGES.c.sent_at,
-            _MESSAGES.c.content_type,
-            _MESSAGES.c.headers,
-            _MESSAGES.c.body,
-        )
-        .join_from(_DELIVERIES, _MESSAGES, _MESSAGES.c.id == _DELIVERIES.c.message_id)
-        .where(
-            _DELIVERIES.c.queue_id == bindparam("queue"),
-            _DELIVERIES.c.due_at.is_(None),
-            or_(_DELIVERIES.c.expires_at.is_(None), _DELIVERIES.c.expires_at > bindparam("now")),
-        )
-        .order_by(_DELIVERIES.c.rank, _DELIVERIES.c.id)
-        .limit(bindparam("count"))
-        .offset(ZERO)
-    ),
+    select(
+        _DELIVERIES.c.id,
+        _DELIVERIES.c.message_id,
+        _DELIVERIES.c.rank,
+        _DELIVERIES.c.size,
+        _DELIVERIES.c.attempts,
+        _DELIVERIES.c.generation,
+        _DELIVERIES.c.died,
+        _MESSAGES.c.sender,
+        _MESSAGES.c.sent_at,
+        _MESSAGES.c.content_type,
+        _MESSAGES.c.headers,
+        _MESSAGES.c.body,
+    )
+    .join_from(_DELIVERIES, _MESSAGES, _MESSAGES.c.id == _DELIVERIES.c.message_id)
+    .where(
+        _DELIVERIES.c.queue_id == bindparam("queue"),
+        _DELIVERIES.c.due_at.is_(None),
+        or_(_DELIVERIES.c.expires_at.is_(None), _DELIVERIES.c.expires_at > bindparam("now")),
+    )
+    .order_by(_DELIVERIES.c.rank, _DELIVERIES.c.id)
+    .limit(bindparam("count"))
+    .offset(ZERO),
     "queue",
     "now",
     "count",
 )
 #: When what comes next in a queue expires.
 HEAD_EXPIRY = Draft(
-    (
-        select(_DELIVERIES.c.expires_at)
-        .where(_DELIVERIES.c.queue_id == bindparam("queue"), _DELIVERIES.c.due_at.is_(None))
-        .order_by(_DELIVERIES.c.rank, _DELIVERIES.c.id)
-        .limit(literal_column("1"))
-        .offset(ZERO)
-    ),
+    select(_DELIVERIES.c.expires_at)
+    .where(_DELIVERIES.c.queue_id == bindparam("queue"), _DELIVERIES.c.due_at.is_(None))
+    .order_by(_DELIVERIES.c.rank, _DELIVERIES.c.id)
+    .limit(literal_column("1"))
+    .offset(ZERO),
     "queue",
 )
 LEASE = ByIdsDraft(
@@ -185,17 +181,15 @@ COUNT_LEASES = Draft(
 #: Ends a lease or a delay: ready (``until`` NULL) or delayed; ``uncounted`` is taken off
 #: the attempts.
 RELEASE = Draft(
-    (
-        update(_DELIVERIES)
-        .values(
-            due_at=bindparam("until"),
-            leased_by=NULL,
-            attempts=_DELIVERIES.c.attempts - bindparam("uncounted"),
-            ready_at=func.coalesce(_DELIVERIES.c.ready_at, bindparam("ready_now")),
-            failures=bindparam("failures_now"),
-        )
-        .where(_DELIVERIES.c.id == bindparam("delivery"))
-    ),
+    update(_DELIVERIES)
+    .values(
+        due_at=bindparam("until"),
+        leased_by=NULL,
+        attempts=_DELIVERIES.c.attempts - bindparam("uncounted"),
+        ready_at=func.coalesce(_DELIVERIES.c.ready_at, bindparam("ready_now")),
+        failures=bindparam("failures_now"),
+    )
+    .where(_DELIVERIES.c.id == bindparam("delivery")),
     "uncounted",
     "ready_now",
     "until",
@@ -203,11 +197,9 @@ RELEASE = Draft(
     "delivery",
 )
 EXTEND = Draft(
-    (
-        update(_DELIVERIES)
-        .values(due_at=bindparam("until"))
-        .where(_DELIVERIES.c.id == bindparam("delivery"))
-    ),
+    update(_DELIVERIES)
+    .values(due_at=bindparam("until"))
+    .where(_DELIVERIES.c.id == bindparam("delivery")),
     "until",
     "delivery",
 )
@@ -254,16 +246,14 @@ FIND_DUE_LEASED = Draft(
 )
 #: Leases that live as long as a connection; their attempts are taken back.
 FIND_CONNECTION_LEASES = Draft(
-    (
-        select(_DELIVERIES.c.id, _DELIVERIES.c.failures)
-        .where(
-            _DELIVERIES.c.queue_id == bindparam("queue"),
-            _DELIVERIES.c.due_at >= bindparam("far"),
-            _IS_LEASED,
-        )
-        .limit(bindparam("count"))
-        .offset(ZERO)
-    ),
+    select(_DELIVERIES.c.id, _DELIVERIES.c.failures)
+    .where(
+        _DELIVERIES.c.queue_id == bindparam("queue"),
+        _DELIVERIES.c.due_at >= bindparam("far"),
+        _IS_LEASED,
+    )
+    .limit(bindparam("count"))
+    .offset(ZERO),
     "queue",
     "far",
     "count",
@@ -271,39 +261,33 @@ FIND_CONNECTION_LEASES = Draft(
 NEXT_DUE_DELAYED = Draft(_next_due(_IS_DELAYED), "queue")
 NEXT_DUE_LEASED = Draft(_next_due(_IS_LEASED), "queue")
 MAKE_READY = Draft(
-    (
-        update(_DELIVERIES)
-        .values(
-            ready_at=func.coalesce(_DELIVERIES.c.ready_at, _DELIVERIES.c.due_at),
-            due_at=NULL,
-        )
-        .where(_DELIVERIES.c.id == bindparam("delivery"))
-    ),
+    update(_DELIVERIES)
+    .values(
+        ready_at=func.coalesce(_DELIVERIES.c.ready_at, _DELIVERIES.c.due_at),
+        due_at=NULL,
+    )
+    .where(_DELIVERIES.c.id == bindparam("delivery")),
     "delivery",
 )
 #: A lease that has ended by itself: ready again, one failure more.
 END_LEASE = Draft(
-    (
-        update(_DELIVERIES)
-        .values(due_at=NULL, leased_by=NULL, failures=bindparam("failures_now"))
-        .where(_DELIVERIES.c.id == bindparam("delivery"))
-    ),
+    update(_DELIVERIES)
+    .values(due_at=NULL, leased_by=NULL, failures=bindparam("failures_now"))
+    .where(_DELIVERIES.c.id == bindparam("delivery")),
     "failures_now",
     "delivery",
 )
 #: The head of a priority, to tell how long its oldest message has been ready.
 READY_HEAD = Draft(
-    (
-        select(_DELIVERIES.c.ready_at)
-        .where(
-            _DELIVERIES.c.queue_id == bindparam("queue"),
-            _DELIVERIES.c.due_at.is_(None),
-            _DELIVERIES.c.rank == bindparam("rank_of_head"),
-        )
-        .order_by(_DELIVERIES.c.id)
-        .limit(bindparam("count"))
-        .offset(ZERO)
-    ),
+    select(_DELIVERIES.c.ready_at)
+    .where(
+        _DELIVERIES.c.queue_id == bindparam("queue"),
+        _DELIVERIES.c.due_at.is_(None),
+        _DELIVERIES.c.rank == bindparam("rank_of_head"),
+    )
+    .order_by(_DELIVERIES.c.id)
+    .limit(bindparam("count"))
+    .offset(ZERO),
     "queue",
     "rank_of_head",
     "count",
@@ -313,20 +297,18 @@ READY_HEAD = Draft(
 
 #: To another queue, where it is ready and nobody has tried yet.
 MOVE = Draft(
-    (
-        update(_DELIVERIES)
-        .values(
-            queue_id=bindparam("queue"),
-            attempts=ZERO,
-            ready_at=bindparam("ready_now"),
-            due_at=NULL,
-            leased_by=NULL,
-            expires_at=bindparam("expiry"),
-            failures=bindparam("failures_now"),
-            died=bindparam("provenance"),
-        )
-        .where(_DELIVERIES.c.id == bindparam("delivery"))
-    ),
+    update(_DELIVERIES)
+    .values(
+        queue_id=bindparam("queue"),
+        attempts=ZERO,
+        ready_at=bindparam("ready_now"),
+        due_at=NULL,
+        leased_by=NULL,
+        expires_at=bindparam("expiry"),
+        failures=bindparam("failures_now"),
+        died=bindparam("provenance"),
+    )
+    .where(_DELIVERIES.c.id == bindparam("delivery")),
     "queue",
     "ready_now",
     "expiry",
@@ -364,20 +346,18 @@ OLD_DELAYED_SLICE = Draft(
 )
 
 EXPIRED = Draft(
-    (
-        select(
-            _DELIVERIES.c.id,
-            _DELIVERIES.c.message_id,
-            _DELIVERIES.c.size,
-            _DELIVERIES.c.queue_id,
-            _DELIVERIES.c.due_at,
-            _DELIVERIES.c.failures,
-        )
-        .where(_DELIVERIES.c.expires_at <= bindparam("now"), _IS_DELAYED)
-        .order_by(_DELIVERIES.c.expires_at)
-        .limit(bindparam("count"))
-        .offset(ZERO)
-    ),
+    select(
+        _DELIVERIES.c.id,
+        _DELIVERIES.c.message_id,
+        _DELIVERIES.c.size,
+        _DELIVERIES.c.queue_id,
+        _DELIVERIES.c.due_at,
+        _DELIVERIES.c.failures,
+    )
+    .where(_DELIVERIES.c.expires_at <= bindparam("now"), _IS_DELAYED)
+    .order_by(_DELIVERIES.c.expires_at)
+    .limit(bindparam("count"))
+    .offset(ZERO),
     "now",
     "count",
 )

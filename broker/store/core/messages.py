@@ -35,12 +35,10 @@ FIND_PUBLICATION = Draft(
     "message",
 )
 TAKE_COPIES = Draft(
-    (
-        update(_PUBLICATIONS)
-        .values(remaining=_PUBLICATIONS.c.remaining - bindparam("copies"))
-        .where(_PUBLICATIONS.c.message_id == bindparam("message"))
-        .returning(_PUBLICATIONS.c.remaining)
-    ),
+    update(_PUBLICATIONS)
+    .values(remaining=_PUBLICATIONS.c.remaining - bindparam("copies"))
+    .where(_PUBLICATIONS.c.message_id == bindparam("message"))
+    .returning(_PUBLICATIONS.c.remaining),
     "copies",
     "message",
 )
@@ -64,13 +62,11 @@ DELETE_KEY = Draft(
 )
 NEXT_KEY_EXPIRY = Draft(select(func.min(_KEYS.c.expires_at)))
 EXPIRED_KEYS = Draft(
-    (
-        select(_KEYS.c.target_id, _KEYS.c.key)
-        .where(_KEYS.c.expires_at <= bindparam("now"))
-        .order_by(_KEYS.c.expires_at)
-        .limit(bindparam("count"))
-        .offset(ZERO)
-    ),
+    select(_KEYS.c.target_id, _KEYS.c.key)
+    .where(_KEYS.c.expires_at <= bindparam("now"))
+    .order_by(_KEYS.c.expires_at)
+    .limit(bindparam("count"))
+    .offset(ZERO),
     "now",
     "count",
 )

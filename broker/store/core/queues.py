@@ -1,13 +1,15 @@
-"""Queues, their counters, channels and users."""
+"""Queues and their counters, subscriptions with limits, and what of both needs care."""
 
 from __future__ import annotations
 
 from typing import Any
 
-from sqlalchemy import and_, bindparam, func, or_, select, true, update
+from sqlalchemy import and_, bindparam, delete, func, insert, or_, select, true, update
 
+from ...commands.settings import SUBSCRIPTION_SETTINGS
 from ...models import Channel, Delivery, Queue, Removal, Sequence, Subscription, User
-from .draft import ZERO, Draft, table_of
+from ...models.base import BigInt
+from .draft import ZERO, Draft, insert_into, table_of
 
 _SEQUENCES = table_of(Sequence)
 _QUEUES = table_of(Queue)
@@ -19,22 +21,18 @@ _REMOVALS = table_of(Removal)
 
 #: A negative count gives back the last that were allocated.
 ALLOCATE = Draft(
-    (
-        update(_SEQUENCES)
-        .values(value=_SEQUENCES.c.value + bindparam("count"))
-        .where(_SEQUENCES.c.name == bindparam("sequence"))
-        .returning(_SEQUENCES.c.value)
-    ),
+    update(_SEQUENCES)
+    .values(value=_SEQUENCES.c.value + bindparam("count"))
+    .where(_SEQUENCES.c.name == bindparam("sequence"))
+    .returning(_SEQUENCES.c.value),
     "count",
     "sequence",
 )
 
 ALLOCATE_BEYOND = Draft(
-    (
-        update(_SEQUENCES)
-        .values(value=bindparam("last"))
-        .where(_SEQUENCES.c.name == bindparam("sequence"), _SEQUENCES.c.value < bindparam("last"))
-    ),
+    update(_SEQUENCES)
+    .values(value=bindparam("last"))
+    .where(_SEQUENCES.c.name == bindparam("sequence"), _SEQUENCES.c.value < bindparam("last")),
     "last",
     "sequence",
 )
@@ -72,31 +70,6 @@ ADD_TO_SUBSCRIPTIONS = Draft(
     "channel",
 )
 
-FIND_USER_NAME = Draft(select(_USERS.c.name).where(_USERS.c.id == bindparam("user")), "user")
-#: Each embedded command asks who runs it.
-FIND_PRINCIPAL = Draft(
-    select(_USERS.c.id, _USERS.c.name, _USERS.c.is_admin).where(_USERS.c.uid == bindparam("who")),
-    "who",
-)
-FIND_CHANNEL = Draft(
-    select(
-        _CHANNELS.c.id,
-        _CHANNELS.c.name,
-        _CHANNELS.c.owner_id,
-        _CHANNELS.c.publish,
-        _CHANNELS.c.subscriptions,
-    ).where(_CHANNELS.c.name == bindparam("n")),
-    "n",
-)
-IS_SUBSCRIBED = Draft(
-    select(_SUBSCRIPTIONS.c.id).where(
-        _SUBSCRIPTIONS.c.channel_id == bindparam("channel"),
-        _SUBSCRIPTIONS.c.user_id == bindparam("user"),
-    ),
-    "channel",
-    "user",
-)
-
 # --- subscriptions with limits ---
 
 
@@ -115,12 +88,10 @@ def has_room() -> Any:
 
 #: Whether any subscription of a channel has limits, a lifetime or a pause.
 IS_LIMITED = Draft(
-    (
-        select(_QUEUES.c.id)
-        .where(_QUEUES.c.channel_id == bindparam("channel"), _QUEUES.c.is_limited.is_(true()))
-        .limit(bindparam("count"))
-        .offset(ZERO)
-    ),
+    select(_QUEUES.c.id)
+    .where(_QUEUES.c.channel_id == bindparam("channel"), _QUEUES.c.is_limited.is_(true()))
+    .limit(bindparam("count"))
+    .offset(ZERO),
     "channel",
     "count",
 )
@@ -132,14 +103,12 @@ ADD_TO_ROOMY = Draft(
 )
 #: Before :data:`ADD_TO_ROOMY`: who does not get a publication has lost it.
 COUNT_MISSED = Draft(
-    (
-        update(_QUEUES)
-        .values(dropped=_QUEUES.c.dropped + bindparam("missed"))
-        .where(
-            _QUEUES.c.channel_id == bindparam("channel"),
-            _QUEUES.c.is_limited.is_(true()),
-            ~has_room(),
-        )
+    update(_QUEUES)
+    .values(dropped=_QUEUES.c.dropped + bindparam("missed"))
+    .where(
+        _QUEUES.c.channel_id == bindparam("channel"),
+        _QUEUES.c.is_limited.is_(true()),
+        ~has_room(),
     ),
     "missed",
     "channel",
@@ -165,17 +134,15 @@ def _first_to_go() -> Any:
 
 #: What the full subscriptions of a channel that drop their oldest drop first, one of each.
 VICTIMS = Draft(
-    (
-        select(_DELIVERIES.c.id, _DELIVERIES.c.message_id, _DELIVERIES.c.size, _QUEUES.c.id)
-        .join_from(_QUEUES, _DELIVERIES, _DELIVERIES.c.id == _first_to_go())
-        .where(
-            _QUEUES.c.channel_id == bindparam("channel"),
-            _QUEUES.c.is_limited.is_(true()),
-            _QUEUES.c.on_full == bindparam("on_full"),
-            _QUEUES.c.sends_paused.is_not(true()),
-            or_(_QUEUES.c.max_bytes == ZERO, _QUEUES.c.max_bytes >= bindparam("least")),
-            ~has_room(),
-        )
+    select(_DELIVERIES.c.id, _DELIVERIES.c.message_id, _DELIVERIES.c.size, _QUEUES.c.id)
+    .join_from(_QUEUES, _DELIVERIES, _DELIVERIES.c.id == _first_to_go())
+    .where(
+        _QUEUES.c.channel_id == bindparam("channel"),
+        _QUEUES.c.is_limited.is_(true()),
+        _QUEUES.c.on_full == bindparam("on_full"),
+        _QUEUES.c.sends_paused.is_not(true()),
+        or_(_QUEUES.c.max_bytes == ZERO, _QUEUES.c.max_bytes >= bindparam("least")),
+        ~has_room(),
     ),
     "channel",
     "on_full",
@@ -184,11 +151,9 @@ VICTIMS = Draft(
 )
 #: The same for one queue.
 VICTIM = Draft(
-    (
-        select(_DELIVERIES.c.id, _DELIVERIES.c.message_id, _DELIVERIES.c.size)
-        .join_from(_QUEUES, _DELIVERIES, _DELIVERIES.c.id == _first_to_go())
-        .where(_QUEUES.c.id == bindparam("queue"))
-    ),
+    select(_DELIVERIES.c.id, _DELIVERIES.c.message_id, _DELIVERIES.c.size)
+    .join_from(_QUEUES, _DELIVERIES, _DELIVERIES.c.id == _first_to_go())
+    .where(_QUEUES.c.id == bindparam("queue")),
     "queue",
 )
 
@@ -204,11 +169,9 @@ BUSY_QUEUES = Draft(
     select(_QUEUES.c.name).where(or_(_QUEUES.c.leased > ZERO, _QUEUES.c.delayed > ZERO))
 )
 QUEUES_OF_CHANNEL = Draft(
-    (
-        select(_QUEUES.c.name)
-        .join_from(_CHANNELS, _QUEUES, _QUEUES.c.channel_id == _CHANNELS.c.id)
-        .where(_CHANNELS.c.name == bindparam("n"))
-    ),
+    select(_QUEUES.c.name)
+    .join_from(_CHANNELS, _QUEUES, _QUEUES.c.channel_id == _CHANNELS.c.id)
+    .where(_CHANNELS.c.name == bindparam("n")),
     "n",
 )
 #: A deleted queue of which something may be left.
@@ -220,13 +183,87 @@ TOUCH = Draft(
 )
 NEXT_IDLE = Draft(select(func.min(_QUEUES.c.idle_at)).where(_QUEUES.c.idle_at.is_not(None)))
 IDLE = Draft(
-    (
-        select(_QUEUES.c.id)
-        .where(_QUEUES.c.idle_at <= bindparam("now"))
-        .order_by(_QUEUES.c.idle_at)
-        .limit(bindparam("count"))
-        .offset(ZERO)
-    ),
+    select(_QUEUES.c.id)
+    .where(_QUEUES.c.idle_at <= bindparam("now"))
+    .order_by(_QUEUES.c.idle_at)
+    .limit(bindparam("count"))
+    .offset(ZERO),
     "now",
     "count",
 )
+
+# --- queues as they are created, changed, listed and deleted ---
+
+_SETTINGS = tuple(setting.name for setting in SUBSCRIPTION_SETTINGS)
+_NEW = (
+    "id", "name", "owner_id", "channel_id", "created_at", "dropped", "sends_paused",
+    "pulls_paused", *_SETTINGS,
+)  # fmt: skip
+
+#: Empty; whether it is limited follows with :data:`DERIVE_LIMITED`.
+INSERT_QUEUE = Draft(
+    insert(_QUEUES).values(
+        dict.fromkeys(("ready", "delayed", "leased", "dead", "bytes", "is_limited"), ZERO)
+        | {column: bindparam(column) for column in _NEW}
+    ),
+    *_NEW,
+)
+SET_QUEUE = Draft(
+    update(_QUEUES)
+    .values({setting: bindparam(setting) for setting in _SETTINGS})
+    .where(_QUEUES.c.id == bindparam("queue")),
+    *_SETTINGS,
+    "queue",
+)
+PAUSE_QUEUE = Draft(
+    update(_QUEUES)
+    .values(sends_paused=bindparam("sends_paused"), pulls_paused=bindparam("pulls_paused"))
+    .where(_QUEUES.c.id == bindparam("queue")),
+    "sends_paused",
+    "pulls_paused",
+    "queue",
+)
+#: After each of those: what follows from settings and pauses.
+DERIVE_LIMITED = Draft(
+    update(_QUEUES)
+    .values(
+        is_limited=or_(
+            _QUEUES.c.max_messages > ZERO,
+            _QUEUES.c.max_bytes > ZERO,
+            _QUEUES.c.ttl > ZERO,
+            _QUEUES.c.sends_paused.is_(true()),
+        )
+    )
+    .where(_QUEUES.c.id == bindparam("queue")),
+    "queue",
+)
+DELETE_QUEUE = Draft(delete(_QUEUES).where(_QUEUES.c.id == bindparam("queue")), "queue")
+
+
+def _records() -> Any:
+    """Return what queues show, with their ids."""
+    columns = (
+        "created_at", "ready", "delayed", "leased", "dead", "bytes", "dropped", "sends_paused",
+        "pulls_paused", *_SETTINGS,
+    )  # fmt: skip
+    return select(
+        _QUEUES.c.id, _QUEUES.c.name, _USERS.c.name, *(_QUEUES.c[c] for c in columns)
+    ).join_from(_QUEUES, _USERS, _USERS.c.id == _QUEUES.c.owner_id)
+
+
+def _listed(query: Any) -> Any:
+    """Return a query of those that are no subscriptions': of one ``owner``, or all with NULL."""
+    owner: Any = bindparam("owner", type_=BigInt)
+    return query.where(
+        _QUEUES.c.channel_id.is_(None), or_(owner.is_(None), _QUEUES.c.owner_id == owner)
+    ).order_by(_QUEUES.c.name)
+
+
+#: In the order of :data:`QUEUE_COLUMNS`; then :data:`SHOW_QUEUES` shows the same ones.
+LIST_QUEUES = Draft(_listed(select(*(_QUEUES.c[c] for c in QUEUE_COLUMNS))), "owner")
+SHOW_QUEUES = Draft(_listed(_records()), "owner")
+SHOW_QUEUE = Draft(_records().where(_QUEUES.c.id == bindparam("queue")), "queue")
+
+#: A queue whose deliveries are still to be deleted.
+INSERT_REMOVALS = insert_into(_REMOVALS, "queue_id")
+DELETE_REMOVAL = Draft(delete(_REMOVALS).where(_REMOVALS.c.queue_id == bindparam("queue")), "queue")

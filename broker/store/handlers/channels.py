@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Set
 
-from sqlalchemy import Select, delete, func, insert, select, update
-
 from ...commands.channel import (
     SETTINGS,
     Channel,
@@ -21,8 +19,6 @@ from ...commands.grammar import default_settings, read_settings
 from ...commands.request import Principal
 from ...commands.settings import SUBSCRIPTION_SETTINGS
 from ...errors import BrokerError, Exists
-from ...models import Channel as ChannelModel
-from ...models import Queue, Removal, Subscription, User
 from ...names import subscription_queue
 from .. import statements as sql
 from ..transaction import EVERYONE, Transaction
@@ -45,16 +41,9 @@ def create(tx: Transaction, principal: Principal, command: ChannelCreate) -> Non
             return
         raise Exists(f"the channel {command.name!r} exists already")
     settings = default_settings(SETTINGS) | read_settings(SETTINGS, command.settings)
-    tx.connection.execute(
-        insert(ChannelModel).values(
-            id=tx.allocate(),
-            name=command.name,
-            owner_id=principal.id,
-            created_at=tx.now,
-            subscriptions=0,
-            **settings,
-        )
-    )
+    values = (settings[setting.name] for setting in SETTINGS)
+    channel = (tx.allocate(), command.name, principal.id, tx.now, 0, *values)
+    tx.run_bulk(sql.INSERT_CHANNELS, channel)
 
 
 @handles(ChannelSet)
@@ -64,9 +53,8 @@ def change(tx: Transaction, principal: Principal, command: ChannelSet) -> None:
     check_owns(principal, channel.owner_id, f"the channel {channel.name!r}")
     settings = read_settings(SETTINGS, command.settings)
     if settings:
-        tx.connection.execute(
-            update(ChannelModel).where(ChannelModel.id == channel.id).values(**settings)
-        )
+        values = (settings.get(s.name, getattr(channel, s.name)) for s in SETTINGS)
+        tx.run(sql.SET_CHANNEL, (*values, channel.id))
 
 
 @handles(ChannelDelete)
@@ -80,16 +68,11 @@ def delete_channel(tx: Transaction, principal: Principal, command: ChannelDelete
         raise
     check_owns(principal, channel.owner_id, f"the channel {channel.name!r}")
     tx.flush()
-    held = tx.connection.scalar(
-        select(func.sum(Queue.ready + Queue.delayed + Queue.leased + Queue.dead)).where(
-            Queue.channel_id == channel.id
-        )
-    )
-    doomed = select(Queue.id).where(Queue.channel_id == channel.id)
-    tx.connection.execute(insert(Removal).from_select(["queue_id"], doomed))
-    tx.connection.execute(delete(Subscription).where(Subscription.channel_id == channel.id))
-    tx.connection.execute(delete(Queue).where(Queue.channel_id == channel.id))
-    tx.connection.execute(delete(ChannelModel).where(ChannelModel.id == channel.id))
+    held = tx.one(sql.COUNT_HELD, (channel.id,))[0]
+    tx.run(sql.REMOVE_QUEUES_OF_CHANNEL, (channel.id,))
+    tx.run(sql.DELETE_SUBSCRIPTIONS_OF_CHANNEL, (channel.id,))
+    tx.run(sql.DELETE_QUEUES_OF_CHANNEL, (channel.id,))
+    tx.run(sql.DELETE_CHANNEL, (channel.id,))
     tx.forget_queues()
     tx.woken_channels[channel.name] += EVERYONE
     tx.left_to_clean_up = True
@@ -101,31 +84,16 @@ def list_channels(
     tx: Transaction, principal: Principal, command: ChannelList
 ) -> tuple[Channel, ...]:
     """List channels by name."""
-    query = _channels()
-    if command.mine:
-        query = query.where(ChannelModel.owner_id == principal.id)
-    if command.subscribed:
-        mine = select(Subscription.channel_id).where(Subscription.user_id == principal.id)
-        query = query.where(ChannelModel.id.in_(mine))
-    return tuple(Channel(*row) for row in tx.connection.execute(query.order_by(ChannelModel.name)))
+    owner = principal.id if command.mine else None
+    subscriber = principal.id if command.subscribed else None
+    return tuple(map(Channel._make, tx.all(sql.SHOW_CHANNELS, (owner, subscriber))))
 
 
 @handles(ChannelShow)
 def show(tx: Transaction, principal: Principal, command: ChannelShow) -> Channel:
     """Show one channel."""
     channel = existing_channel(tx, command.name)
-    row = tx.connection.execute(_channels().where(ChannelModel.id == channel.id)).one()
-    return Channel(*row)
-
-
-def _channels() -> Select[str, str, int, int, str]:
-    return select(
-        ChannelModel.name,
-        User.name,
-        ChannelModel.created_at,
-        ChannelModel.subscriptions,
-        ChannelModel.publish,
-    ).join(User, User.id == ChannelModel.owner_id)
+    return Channel._make(tx.one(sql.SHOW_CHANNEL, (channel.id,)))
 
 
 @handles(ChannelSubscribe)
@@ -139,17 +107,11 @@ def subscribe(tx: Transaction, principal: Principal, command: ChannelSubscribe) 
     check_settings(tx, name, settings)
     if queue is None:
         queue_id = insert_queue(tx, name, principal.id, channel.id, {})
-        tx.connection.execute(
-            insert(Subscription).values(
-                id=tx.allocate(),
-                channel_id=channel.id,
-                user_id=principal.id,
-                name=command.as_name or "",
-                queue_id=queue_id,
-                created_at=tx.now,
-            )
-        )
-        _add_subscriptions(tx, channel.id, 1)
+        subscription = (
+            tx.allocate(), channel.id, principal.id, command.as_name or "", queue_id, tx.now
+        )  # fmt: skip
+        tx.run_bulk(sql.INSERT_SUBSCRIPTIONS, subscription)
+        tx.run(sql.ADD_SUBSCRIPTIONS, (1, channel.id))
         queue = existing_queue(tx, name)
     if settings:
         apply_settings(tx, queue, settings)
@@ -164,23 +126,20 @@ def unsubscribe(tx: Transaction, principal: Principal, command: ChannelUnsubscri
     if queue is None or queue.channel_id is None:
         raise missing_subscription(tx, command.channel, command.as_name)
     drop_queue(tx, queue)
-    _add_subscriptions(tx, queue.channel_id, -1)
+    tx.run(sql.ADD_SUBSCRIPTIONS, (-1, queue.channel_id))
     return queue.held
 
 
 def end_subscriptions(tx: Transaction, user_id: int) -> int:
     """End all subscriptions of a user and return how many messages waited in them."""
     tx.flush()
-    rows = tx.connection.execute(
-        select(Subscription.queue_id).where(Subscription.user_id == user_id)
-    ).all()
     held = 0
-    for (queue_id,) in rows:
+    for (queue_id,) in tx.all(sql.SUBSCRIPTIONS_OF_USER, (user_id,)):
         queue = tx.find_queue_by_id(queue_id)
         if queue is not None and queue.channel_id is not None:
             held += queue.held
             drop_queue(tx, queue)
-            _add_subscriptions(tx, queue.channel_id, -1)
+            tx.run(sql.ADD_SUBSCRIPTIONS, (-1, queue.channel_id))
     return held
 
 
@@ -202,13 +161,5 @@ def end_idle_subscriptions(tx: Transaction, in_use: Set[str]) -> bool:
             tx.run(sql.TOUCH, (tx.now + queue.expire_idle, queue_id))
             continue
         drop_queue(tx, queue)
-        _add_subscriptions(tx, queue.channel_id, -1)
+        tx.run(sql.ADD_SUBSCRIPTIONS, (-1, queue.channel_id))
     return len(rows) == IDLE_SLICE
-
-
-def _add_subscriptions(tx: Transaction, channel_id: int, change: int) -> None:
-    tx.connection.execute(
-        update(ChannelModel)
-        .where(ChannelModel.id == channel_id)
-        .values(subscriptions=ChannelModel.subscriptions + change)
-    )

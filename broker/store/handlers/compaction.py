@@ -18,14 +18,14 @@ COMPACT_SLICE = 256
 def compact(tx: Transaction, principal: Principal, command: DbCompact) -> int | Unfinished:
     """Give one slice back; after the last the file is cut, with its log."""
     check_admin(principal, "compact the database")
-    free, page_size = free_pages(tx.connection)
+    free, page_size = free_pages(tx.driver)
     # No more than there was at the beginning: acks free pages faster than this takes them.
     left = free if command.left_pages is None else min(command.left_pages, free)
     count = min(left, COMPACT_SLICE)
     if count:
-        give_back(tx.connection, count)
+        give_back(tx.driver, count)
         # A database that somebody made without incremental vacuum keeps its pages.
-        count = free - free_pages(tx.connection)[0]
+        count = free - free_pages(tx.driver)[0]
     given_back = command.given_back + count * page_size
     if count and left > count:
         return Unfinished(DbCompact(left - count, given_back))

@@ -4,16 +4,14 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
+from contextlib import closing
 from typing import Any, NamedTuple
-
-from sqlalchemy import ColumnElement, literal, or_, select
 
 from ...commands.delivery import DEAD, DELAYED, LEASED, READY, Peeked, Place, Whereabouts
 from ...commands.message import MessageDelete, MessageMove, MessageRelease, MessageShow
 from ...commands.queue import QueuePeek
 from ...commands.request import Principal
 from ...errors import Conflict, Denied, NotFound
-from ...models import DeadDelivery, Delivery, Message
 from ...names import MAX_PRIORITY, MAX_PULL_BYTES, MAX_REPEATED
 from .. import statements as sql
 from ..transaction import QueueRow, Transaction
@@ -33,53 +31,22 @@ def peek(tx: Transaction, principal: Principal, command: QueuePeek) -> tuple[Pee
     check_may_pull(principal, queue)
     expire(tx)
     make_due_ready(tx, queue)
-    query = peeked_dead() if command.state == DEAD else _peeked(tx, command.state)
-    model = DeadDelivery if command.state == DEAD else Delivery
-    query = query.where(model.queue_id == queue.id).limit(command.max_count or 1)
-    return _within_bytes(peeked_record(tx, queue.name, row) for row in tx.connection.execute(query))
+    with closing(_peeked(tx, queue, command.state, command.max_count or 1)) as rows:
+        return _within_bytes(peeked_record(tx, queue.name, row) for row in rows)
 
 
-def _peeked(tx: Transaction, state: str) -> Any:
-    """Return the living of one state, in the order in which they come."""
-    query = _with_message(
-        select(
-            Delivery.attempts, Delivery.rank, Delivery.ready_at, Delivery.due_at,
-            Delivery.leased_by, Delivery.expires_at, literal(None), literal(None),
-            Delivery.failures, Delivery.died,
-        ),
-        Delivery,
-    )  # fmt: skip
-    if state == LEASED:
-        return query.where(Delivery.leased_by.is_not(None)).order_by(Delivery.due_at)
-    alive = or_(Delivery.expires_at.is_(None), Delivery.expires_at > tx.now)
+def _peeked(tx: Transaction, queue: QueueRow, state: str, max_count: int) -> Any:
+    """Return the rows of one state, in the order in which they come, to be read one by one."""
     if state == READY:
-        query = query.where(Delivery.due_at.is_(None), alive)
-        return query.order_by(Delivery.rank, Delivery.id)
-    query = query.where(Delivery.due_at.is_not(None), Delivery.leased_by.is_(None), alive)
-    return query.order_by(Delivery.due_at)
-
-
-def peeked_dead() -> Any:
-    """Return the dead, the oldest message first."""
-    return _with_message(
-        select(
-            DeadDelivery.attempts, DeadDelivery.rank, literal(None), literal(None), literal(None),
-            literal(None), DeadDelivery.dead_at, DeadDelivery.reason, DeadDelivery.failures,
-            DeadDelivery.died,
-        ),
-        DeadDelivery,
-    ).order_by(DeadDelivery.id)  # fmt: skip
-
-
-def _with_message(query: Any, model: type[Delivery | DeadDelivery]) -> Any:
-    return query.add_columns(
-        Message.id, Message.body, Message.content_type, Message.headers, Message.sender,
-        Message.sent_at,
-    ).join(Message, Message.id == model.message_id)  # fmt: skip
+        return tx.stream(sql.PEEK_READY, (queue.id, tx.now, max_count))
+    if state == DELAYED:
+        return tx.stream(sql.PEEK_DELAYED, (queue.id, tx.now, max_count))
+    statement = sql.PEEK_DEAD if state == DEAD else sql.PEEK_LEASED
+    return tx.stream(statement, (queue.id, max_count))
 
 
 def peeked_record(tx: Transaction, queue: str, row: Sequence[Any]) -> Peeked:
-    """Return the record of a row of the queries here."""
+    """Return the record of a row of the peeks."""
     place = _place(tx, queue, row[:10])
     message_id, body, content_type, headers, sender, sent_at = row[10:]
     return Peeked(
@@ -137,12 +104,7 @@ def _within_bytes(records: Any) -> tuple[Peeked, ...]:
 @handles(MessageShow)
 def show(tx: Transaction, principal: Principal, command: MessageShow) -> Whereabouts:
     """Show a message and where its deliveries are, those that the caller may see."""
-    message = tx.connection.execute(
-        select(
-            Message.id, Message.body, Message.content_type, Message.headers, Message.sender,
-            Message.sent_at,
-        ).where(Message.id == command.id)
-    ).one_or_none()  # fmt: skip
+    message = tx.one(sql.FIND_MESSAGE, (command.id,))
     places = [] if message is None else _places(tx, command.id)
     if message is None or not places:
         raise NotFound(f"there is no message {command.id}")
@@ -155,9 +117,9 @@ def show(tx: Transaction, principal: Principal, command: MessageShow) -> Whereab
             visible.append(_place(tx, queue.name, row)._asdict())
     if not visible:
         raise Denied(f"message {command.id} waits only in subscriptions of others")
-    message_id, body, content_type, headers, sender, sent_at = message
+    sender, sent_at, content_type, headers, body = message
     return Whereabouts(
-        message_id, body, content_type, json.loads(headers) if headers else {}, sender, sent_at,
+        command.id, body, content_type, json.loads(headers) if headers else {}, sender, sent_at,
         tuple(visible),
     )  # fmt: skip
 
@@ -165,27 +127,10 @@ def show(tx: Transaction, principal: Principal, command: MessageShow) -> Whereab
 def _places(tx: Transaction, message_id: int) -> list[tuple[int, Sequence[Any]]]:
     """Return the queue and the state of each delivery of a message, dead or alive."""
     last = message_id + copies_of(tx, message_id)
-    living = select(
-        Delivery.queue_id, Delivery.attempts, Delivery.rank, Delivery.ready_at, Delivery.due_at,
-        Delivery.leased_by, Delivery.expires_at, literal(None), literal(None), Delivery.failures,
-        Delivery.died,
-    ).where(*_of(Delivery.id, Delivery.message_id, message_id, last))  # fmt: skip
-    dead = select(
-        DeadDelivery.queue_id, DeadDelivery.attempts, DeadDelivery.rank, literal(None),
-        literal(None), literal(None), literal(None), DeadDelivery.dead_at, DeadDelivery.reason,
-        DeadDelivery.failures, DeadDelivery.died,
-    ).where(*_of(DeadDelivery.id, DeadDelivery.message_id, message_id, last))  # fmt: skip
-    rows: list[Any] = []
-    for query in (living, dead):
-        rows += tx.connection.execute(query.limit(MAX_REPEATED)).all()
+    span = (message_id, last, MAX_REPEATED)
+    rows = tx.all(sql.LIVING_PLACES, span) + tx.all(sql.DEAD_PLACES, span)
     # Those of a deleted queue are as good as gone.
     return [(row[0], row[1:]) for row in rows if tx.find_queue_by_id(row[0]) is not None]
-
-
-def _of(
-    id_: Any, message: Any, message_id: int, last: int
-) -> tuple[ColumnElement[bool], ColumnElement[bool]]:
-    return id_.between(message_id, last), message == message_id
 
 
 def copies_of(tx: Transaction, message_id: int) -> int:

@@ -5,23 +5,23 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from sqlalchemy import LargeBinary, Select, cast, func, or_, select
-
 from ...commands.dead import Dead, DeadDrop, DeadList, DeadRetry, DeadShow
 from ...commands.delivery import DEAD, Peeked
 from ...commands.request import Principal, Unfinished
 from ...errors import NotFound
-from ...models import DeadDelivery, Message
 from ...names import MAX_PRIORITY
 from .. import statements as sql
+from ..statements import Statement
 from ..transaction import QueueRow, Transaction
-from .copies import Copy, copies_of, existing_copy, peeked_dead, peeked_record
+from .copies import Copy, copies_of, existing_copy, peeked_record
 from .registry import handles
 from .removal import remove_dead
 from .rights import check_may_pull, check_owns, existing_queue
 
 #: How many dead one transaction looks through, or takes in hand: some 5 ms.
 DEAD_SLICE = 500
+#: What SQLite takes for no LIMIT.
+NO_LIMIT = -1
 
 
 @handles(DeadList)
@@ -37,9 +37,7 @@ def list_dead(
         position = command.after + copies_of(tx, command.after)
     ids = _slice(tx, queue, position)
     missing = command.max_count - len(command.found)
-    rows = tx.connection.execute(
-        _matching(queue, ids, command.match, *_LISTED).limit(missing)
-    ).all()
+    rows = _matching(tx, sql.LIST_DEAD, queue, ids, command.match, missing)
     found = command.found + tuple(
         Dead._make((row[0], queue.name, *row[1:4], MAX_PRIORITY - row[4], *row[5:])) for row in rows
     )
@@ -48,38 +46,23 @@ def list_dead(
     return Unfinished(command._replace(position=ids[-1], found=found))
 
 
-_LISTED = (
-    DeadDelivery.message_id, DeadDelivery.dead_at, DeadDelivery.reason, DeadDelivery.attempts,
-    DeadDelivery.rank, DeadDelivery.size, Message.content_type, Message.sender, Message.sent_at,
-)  # fmt: skip
-
-
 def _slice(tx: Transaction, queue: QueueRow, after: int) -> list[int]:
     """Return the ids of the next dead deliveries of a queue."""
     return [row[0] for row in tx.all(sql.DEAD_SLICE, (queue.id, after, DEAD_SLICE))]
 
 
-def _matching(queue: QueueRow, ids: list[int], match: str | None, *columns: Any) -> Select[Any]:
+def _matching(
+    tx: Transaction,
+    statement: Statement,
+    queue: QueueRow,
+    ids: list[int],
+    match: str | None,
+    max_count: int,
+) -> list[Any]:
     """Return those of a slice that have a text in their body, their headers, or the reason."""
-    query = (
-        select(*columns)
-        .select_from(DeadDelivery)
-        .join(Message, Message.id == DeadDelivery.message_id)
-        .where(
-            DeadDelivery.queue_id == queue.id,
-            DeadDelivery.id.between(ids[0] if ids else 0, ids[-1] if ids else 0),
-        )
-        .order_by(DeadDelivery.id)
-    )
-    if match is None:
-        return query
-    sought = match.encode()
-    places = (
-        Message.body,
-        cast(Message.headers, LargeBinary),
-        cast(DeadDelivery.reason, LargeBinary),
-    )
-    return query.where(or_(*(func.instr(place, sought) > 0 for place in places)))
+    first, last = (ids[0], ids[-1]) if ids else (0, 0)
+    sought = None if match is None else match.encode()
+    return tx.all(statement, (queue.id, first, last, sought, max_count))
 
 
 @handles(DeadShow)
@@ -88,8 +71,7 @@ def show(tx: Transaction, principal: Principal, command: DeadShow) -> Peeked:
     queue = existing_queue(tx, command.queue)
     check_may_pull(principal, queue)
     copy = _dead_copy(tx, queue, command.id)
-    query = peeked_dead().where(DeadDelivery.id == copy.delivery_id)
-    return peeked_record(tx, queue.name, tx.connection.execute(query).one())
+    return peeked_record(tx, queue.name, tx.one(sql.SHOW_DEAD, (copy.delivery_id,)))
 
 
 @handles(DeadRetry)
@@ -131,11 +113,8 @@ def _treat(
         tx.counters(queue.id).dead -= 1
         return 1
     ids = _slice(tx, queue, command.position)
-    columns = (DeadDelivery.id, DeadDelivery.message_id, DeadDelivery.size)
-    query = _matching(queue, ids, command.match, *columns)
-    if command.limit is not None:
-        query = query.limit(command.limit - command.done)
-    rows: list[Any] = list(tx.connection.execute(query).all())
+    missing = NO_LIMIT if command.limit is None else command.limit - command.done
+    rows = _matching(tx, sql.PICK_DEAD, queue, ids, command.match, missing)
     treat(queue, rows)
     tx.counters(queue.id).dead -= len(rows)
     done = command.done + len(rows)

@@ -17,8 +17,6 @@ import json
 from collections import Counter
 from typing import Any, Final
 
-from sqlalchemy import insert, select, update
-
 from ... import names
 from ...commands.archive import (
     ChannelRecord,
@@ -38,14 +36,13 @@ from ...commands.db import DbImport, Imported
 from ...commands.delivery import DEAD, DELAYED, LEASED
 from ...commands.request import Principal
 from ...errors import BrokerError, Invalid
-from ...models import Channel, Subscription, User
 from .. import statements as sql
 from ..transaction import Transaction
 from .messages import KEY_CLEAN_UP_DELAY_MS
 from .queues import insert_queue
 from .registry import handles
 from .rights import check_admin
-from .users import find_user
+from .users import UserRow, find_user
 
 #: How long an import is remembered: for so long it can be repeated.
 REMEMBERED_MS: Final = 7 * 86_400_000
@@ -153,17 +150,15 @@ class _Import:
     def _store_user(self, record: UserRecord) -> bool:
         if find_user(self._tx, record.name) is not None:
             return False
-        connection = self._tx.connection
         uid = record.uid
-        if uid is not None and connection.scalar(select(User.id).where(User.uid == uid)):
+        if uid is not None and self._tx.one(sql.FIND_PRINCIPAL, (uid,)) is not None:
             # That user of this system is somebody else here: only the name comes.
             uid = None
-        connection.execute(
-            insert(User).values(
-                id=self._tx.allocate(), name=record.name, password_hash=record.password_hash,
-                uid=uid, is_admin=record.admin, created_at=record.created_at,
-            )
+        user = UserRow(
+            self._tx.allocate(), record.name, record.password_hash, uid, record.admin,
+            record.created_at,
         )  # fmt: skip
+        self._tx.run(sql.INSERT_USER, user)
         self._stored["users"] += 1
         return True
 
@@ -179,12 +174,11 @@ class _Import:
     def _store_channel(self, record: ChannelRecord) -> bool:
         if self._tx.one(sql.FIND_CHANNEL, (record.name,)) is not None:
             return False
-        self._tx.connection.execute(
-            insert(Channel).values(
-                id=self._tx.allocate(), name=record.name, owner_id=self._user_id(record.owner),
-                created_at=record.created_at, subscriptions=0, publish=record.publish,
-            )
+        channel = (
+            self._tx.allocate(), record.name, self._user_id(record.owner), record.created_at, 0,
+            record.publish,
         )  # fmt: skip
+        self._tx.run_bulk(sql.INSERT_CHANNELS, channel)
         self._stored["channels"] += 1
         return True
 
@@ -224,18 +218,11 @@ class _Import:
             return False
         channel_id, user_id = self._channel_id(record.channel), self._user_id(record.user)
         queue_id = self._insert_queue(name, user_id, channel_id, record)
-        connection = self._tx.connection
-        connection.execute(
-            insert(Subscription).values(
-                id=self._tx.allocate(), channel_id=channel_id, user_id=user_id,
-                name=record.name, queue_id=queue_id, created_at=record.created_at,
-            )
+        subscription = (
+            self._tx.allocate(), channel_id, user_id, record.name, queue_id, record.created_at
         )  # fmt: skip
-        connection.execute(
-            update(Channel)
-            .where(Channel.id == channel_id)
-            .values(subscriptions=Channel.subscriptions + 1)
-        )
+        self._tx.run_bulk(sql.INSERT_SUBSCRIPTIONS, subscription)
+        self._tx.run(sql.ADD_SUBSCRIPTIONS, (1, channel_id))
         self._stored["subscriptions"] += 1
         return True
 

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
-
-from sqlalchemy import delete, insert, select, update
 
 from ...commands.grammar import default_settings, read_settings
 from ...commands.queue import (
@@ -22,8 +20,6 @@ from ...commands.queue import (
 from ...commands.request import Principal, Unfinished
 from ...commands.settings import QUEUE_SETTINGS, SUBSCRIPTION_SETTINGS
 from ...errors import Conflict, Exists, Invalid, NotFound
-from ...models import Queue as QueueModel
-from ...models import Removal, Subscription, User
 from ...names import MAX_PRIORITY
 from .. import statements as sql
 from ..transaction import EVERYONE, QueueRow, Transaction
@@ -68,16 +64,12 @@ def insert_queue(
         columns: what else is not as it is of a new queue.
     """
     queue_id = tx.allocate()
+    # In the order of the statement's parameters.
     values = {
         "created_at": tx.now, "dropped": 0, "sends_paused": False, "pulls_paused": False,
         **default_settings(SUBSCRIPTION_SETTINGS), **settings, **columns,
     }  # fmt: skip
-    tx.connection.execute(
-        insert(QueueModel).values(
-            id=queue_id, name=name, owner_id=owner_id, channel_id=channel_id,
-            ready=0, delayed=0, leased=0, dead=0, bytes=0, is_limited=False, **values,
-        )
-    )  # fmt: skip
+    tx.run(sql.INSERT_QUEUE, (queue_id, name, owner_id, channel_id, *values.values()))
     _derive(tx, queue_id, settings)
     return queue_id
 
@@ -96,9 +88,8 @@ def apply_settings(tx: Transaction, queue: QueueRow, settings: Mapping[str, Any]
         raise Invalid("expire_idle is for subscriptions: a queue stays until it is deleted")
     check_settings(tx, queue.name, settings)
     if settings:
-        tx.connection.execute(
-            update(QueueModel).where(QueueModel.id == queue.id).values(**settings)
-        )
+        values = (settings.get(s.name, getattr(queue, s.name)) for s in SUBSCRIPTION_SETTINGS)
+        tx.run(sql.SET_QUEUE, (*values, queue.id))
     _derive(tx, queue.id, settings)
 
 
@@ -114,18 +105,11 @@ def check_settings(tx: Transaction, name: str, settings: Mapping[str, Any]) -> N
 
 def _derive(tx: Transaction, queue_id: int, settings: Mapping[str, Any]) -> None:
     """Write what follows from settings and pauses: see the model's columns."""
-    is_limited = (
-        (QueueModel.max_messages > 0)
-        | (QueueModel.max_bytes > 0)
-        | (QueueModel.ttl > 0)
-        | QueueModel.sends_paused
-    )
-    values: dict[str, Any] = {"is_limited": is_limited}
+    tx.run(sql.DERIVE_LIMITED, (queue_id,))
     if "expire_idle" in settings:
         idle_at = tx.now + settings["expire_idle"] if settings["expire_idle"] else None
-        values["idle_at"] = idle_at
+        tx.run(sql.TOUCH, (idle_at, queue_id))
         tx.to_clean_up(idle_at)
-    tx.connection.execute(update(QueueModel).where(QueueModel.id == queue_id).values(**values))
     tx.forget_queues()
 
 
@@ -147,12 +131,9 @@ def _set_paused(
 ) -> QueueRow:
     queue = existing_queue(tx, command.name)
     check_owns(principal, queue.owner_id, f"the queue {queue.name!r}")
-    values: dict[str, Any] = {}
-    if not command.pulls:
-        values["sends_paused"] = paused
-    if not command.sends:
-        values["pulls_paused"] = paused
-    tx.connection.execute(update(QueueModel).where(QueueModel.id == queue.id).values(**values))
+    sends = queue.sends_paused if command.pulls else paused
+    pulls = queue.pulls_paused if command.sends else paused
+    tx.run(sql.PAUSE_QUEUE, (sends, pulls, queue.id))
     _derive(tx, queue.id, {})
     return queue
 
@@ -199,9 +180,9 @@ def delete_queue(tx: Transaction, principal: Principal, command: QueueDelete) ->
 def drop_queue(tx: Transaction, queue: QueueRow) -> None:
     """Delete a queue's row (and the subscription it is for) and have its deliveries removed."""
     tx.flush()
-    tx.connection.execute(insert(Removal).values(queue_id=queue.id))
-    tx.connection.execute(delete(Subscription).where(Subscription.queue_id == queue.id))
-    tx.connection.execute(delete(QueueModel).where(QueueModel.id == queue.id))
+    tx.run_bulk(sql.INSERT_REMOVALS, (queue.id,))
+    tx.run(sql.DELETE_SUBSCRIPTION, (queue.id,))
+    tx.run(sql.DELETE_QUEUE, (queue.id,))
     tx.woken_queues[queue.name] += EVERYONE
     tx.left_to_clean_up = True
 
@@ -209,12 +190,10 @@ def drop_queue(tx: Transaction, queue: QueueRow) -> None:
 @handles(QueueList)
 def list_queues(tx: Transaction, principal: Principal, command: QueueList) -> tuple[Queue, ...]:
     """List queues by name, without those of subscriptions."""
-    query = select(QueueModel.name).where(QueueModel.channel_id.is_(None))
-    if command.mine:
-        query = query.where(QueueModel.owner_id == principal.id)
+    owner = principal.id if command.mine else None
     tx.flush()
-    found = tx.connection.scalars(query.order_by(QueueModel.name)).all()
-    return _shown(tx, [existing_queue(tx, name) for name in found])
+    _count_anew(tx, map(QueueRow._make, tx.all(sql.LIST_QUEUES, (owner,))))
+    return tuple(_record(tx, row) for row in tx.all(sql.SHOW_QUEUES, (owner,)))
 
 
 @handles(QueueShow)
@@ -223,25 +202,16 @@ def show(tx: Transaction, principal: Principal, command: QueueShow) -> Queue:
     tx.flush()
     queue = existing_queue(tx, command.name)
     check_may_pull(principal, queue)
-    return _shown(tx, [queue])[0]
+    _count_anew(tx, [queue])
+    return _record(tx, tx.one(sql.SHOW_QUEUE, (queue.id,)))
 
 
-def _shown(tx: Transaction, queues: list[QueueRow]) -> tuple[Queue, ...]:
-    """Return the records of queues, counted after what is due was made ready."""
+def _count_anew(tx: Transaction, queues: Iterable[QueueRow]) -> None:
+    """Make ready what is due in queues, and write what they hold then."""
     expire(tx)
     for queue in queues:
         make_due_ready(tx, queue)
     tx.flush()
-    columns = [getattr(QueueModel, setting.name) for setting in SUBSCRIPTION_SETTINGS]
-    query = select(
-        QueueModel.id, QueueModel.name, User.name, QueueModel.created_at, QueueModel.ready,
-        QueueModel.delayed, QueueModel.leased, QueueModel.dead, QueueModel.bytes,
-        QueueModel.dropped, QueueModel.sends_paused, QueueModel.pulls_paused, *columns,
-    ).join(User, User.id == QueueModel.owner_id)  # fmt: skip
-    if len(queues) == 1:
-        query = query.where(QueueModel.id == queues[0].id)
-    rows = {row[0]: row for row in tx.connection.execute(query)}
-    return tuple(_record(tx, rows[queue.id]) for queue in queues)
 
 
 def _record(tx: Transaction, row: Any) -> Queue:

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-from sqlalchemy import select
-
 from ...commands.request import Principal
 from ...errors import Denied, NoAuth, NotFound
-from ...models import User
+from .. import statements as sql
 from ..transaction import QueueRow, Transaction
 
 
@@ -49,5 +47,5 @@ def check_admin(principal: Principal, what: str) -> None:
 
 def check_still_exists(tx: Transaction, principal: Principal) -> None:
     """Refuse one who was deleted since it logged in: nothing may belong to nobody."""
-    if tx.connection.scalar(select(User.id).where(User.id == principal.id)) is None:
+    if tx.one(sql.FIND_USER_NAME, (principal.id,)) is None:
         raise NoAuth(f"the user {principal.name!r} is no more")

@@ -4,9 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Set
 
-from sqlalchemy import delete
-
-from ...models import Removal
 from .. import statements as sql
 from ..transaction import Transaction
 from .channels import end_idle_subscriptions
@@ -49,7 +46,7 @@ def _empty_a_deleted_queue(tx: Transaction, count: int) -> bool:
     if doomed:
         remove_dead(tx, [(delivery_id, message_id) for delivery_id, message_id, _ in doomed])
         return True
-    tx.connection.execute(delete(Removal).where(Removal.queue_id == queue_id))
+    tx.run(sql.DELETE_REMOVAL, (queue_id,))
     return True
 
 

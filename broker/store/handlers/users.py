@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from sqlalchemy import Select, delete, func, insert, select, update
+from typing import Any, NamedTuple
 
 from ...commands.request import Principal
 from ...commands.user import (
@@ -16,8 +16,6 @@ from ...commands.user import (
     Whoami,
 )
 from ...errors import Conflict, Denied, Exists, NoAuth, NotFound
-from ...models import Channel, Queue
-from ...models import User as UserModel
 from ...names import MAX_NAME_LENGTH
 from .. import statements as sql
 from ..transaction import Transaction
@@ -25,16 +23,28 @@ from .channels import end_subscriptions
 from .registry import handles
 from .rights import check_admin
 
+
+class UserRow(NamedTuple):
+    """A user as the handlers know it."""
+
+    id: int
+    name: str
+    password_hash: str | None
+    uid: int | None
+    is_admin: bool
+    created_at: int
+
+
 # --- who a caller is -------------------------------------------------------------
 
 
-def find_user(tx: Transaction, name: str) -> UserModel | None:
+def find_user(tx: Transaction, name: str) -> UserRow | None:
     """Return a user by name."""
-    row = tx.connection.execute(_users().where(UserModel.name == name)).one_or_none()
-    return None if row is None else UserModel(**row._mapping)
+    row = tx.one(sql.FIND_USER, (name,))
+    return None if row is None else _found(row)
 
 
-def existing_user(tx: Transaction, name: str) -> UserModel:
+def existing_user(tx: Transaction, name: str) -> UserRow:
     """Return a user by name, or refuse."""
     user = find_user(tx, name)
     if user is None:
@@ -60,7 +70,7 @@ def principal_of_uid(tx: Transaction, uid: int, login: str) -> Principal:
         principal = Principal(user_id, name, bool(is_admin))
         tx.remember(("uid", uid), principal)
         return principal
-    first = tx.connection.scalar(select(func.count()).select_from(UserModel)) == 0
+    first = tx.one(sql.FIRST_USER, ())[0] is None
     return _insert_user(tx, _free_name(tx, uid, login), None, uid, is_admin=first)
 
 
@@ -112,9 +122,9 @@ def create(tx: Transaction, principal: Principal, command: UserCreate) -> None:
             return
         raise Exists(f"the user {command.name!r} exists already")
     if command.uid is not None:
-        holder = tx.connection.scalar(select(UserModel.name).where(UserModel.uid == command.uid))
+        holder = tx.one(sql.FIND_PRINCIPAL, (command.uid,))
         if holder is not None:
-            raise Exists(f"the uid {command.uid} is already the user {holder!r}")
+            raise Exists(f"the uid {command.uid} is already the user {holder[1]!r}")
     password = command.password
     if password is not None and not isinstance(password, PasswordHash):
         raise AssertionError("the store takes hashes, no passwords")
@@ -129,9 +139,7 @@ def set_password(tx: Transaction, principal: Principal, command: UserPassword) -
     if not isinstance(command.password, PasswordHash):
         raise AssertionError("the store takes hashes, no passwords")
     user = existing_user(tx, command.name)
-    tx.connection.execute(
-        update(UserModel).where(UserModel.id == user.id).values(password_hash=str(command.password))
-    )
+    tx.run(sql.SET_PASSWORD, (str(command.password), user.id))
     tx.changed_users.add(user.id)
 
 
@@ -139,8 +147,7 @@ def set_password(tx: Transaction, principal: Principal, command: UserPassword) -
 def list_users(tx: Transaction, principal: Principal, command: UserList) -> tuple[User, ...]:
     """List users by name."""
     check_admin(principal, "list users")
-    rows = tx.connection.execute(_users().order_by(UserModel.name))
-    return tuple(_record(UserModel(**row._mapping)) for row in rows)
+    return tuple(_record(_found(row)) for row in tx.all(sql.LIST_USERS, ()))
 
 
 @handles(UserShow)
@@ -179,16 +186,13 @@ def delete_user(tx: Transaction, principal: Principal, command: UserDelete) -> i
             raise Conflict(f"{user.name!r} cannot inherit from itself")
         _give(tx, user.id, heir.id)
     held = end_subscriptions(tx, user.id)
-    tx.connection.execute(delete(UserModel).where(UserModel.id == user.id))
+    tx.run(sql.DELETE_USER, (user.id,))
     tx.changed_users.add(user.id)
     return held
 
 
-def _check_owns_nothing(tx: Transaction, user: UserModel) -> None:
-    queues = tx.connection.scalar(
-        select(func.count()).where(Queue.owner_id == user.id, Queue.channel_id.is_(None))
-    )
-    channels = tx.connection.scalar(select(func.count()).where(Channel.owner_id == user.id))
+def _check_owns_nothing(tx: Transaction, user: UserRow) -> None:
+    queues, channels = tx.one(sql.COUNT_OWNED, (user.id,))
     if queues or channels:
         raise Conflict(
             f"{user.name!r} owns {queues} queues and {channels} channels: name who gets them"
@@ -196,46 +200,29 @@ def _check_owns_nothing(tx: Transaction, user: UserModel) -> None:
 
 
 def _give(tx: Transaction, from_id: int, to_id: int) -> None:
-    tx.connection.execute(
-        update(Queue)
-        .where(Queue.owner_id == from_id, Queue.channel_id.is_(None))
-        .values(owner_id=to_id)
-    )
-    tx.connection.execute(update(Channel).where(Channel.owner_id == from_id).values(owner_id=to_id))
+    tx.run(sql.GIVE_QUEUES, (to_id, from_id))
+    tx.run(sql.GIVE_CHANNELS, (to_id, from_id))
     tx.forget_queues()
 
 
 def _admins(tx: Transaction) -> int:
-    return tx.connection.scalar(select(func.count()).where(UserModel.is_admin)) or 0
+    return int(tx.one(sql.COUNT_ADMINS, ())[0])
 
 
 def _insert_user(
     tx: Transaction, name: str, password: str | None, uid: int | None, *, is_admin: bool
 ) -> Principal:
     user_id = tx.allocate()
-    tx.connection.execute(
-        insert(UserModel).values(
-            id=user_id,
-            name=name,
-            password_hash=None if password is None else str(password),
-            uid=uid,
-            is_admin=is_admin,
-            created_at=tx.now,
-        )
-    )
+    hashed = None if password is None else str(password)
+    tx.run(sql.INSERT_USER, UserRow(user_id, name, hashed, uid, is_admin, tx.now))
     return Principal(user_id, name, is_admin)
 
 
-def _users() -> Select[int, str, str | None, int | None, bool, int]:
-    return select(
-        UserModel.id,
-        UserModel.name,
-        UserModel.password_hash,
-        UserModel.uid,
-        UserModel.is_admin,
-        UserModel.created_at,
-    )
+def _found(row: Any) -> UserRow:
+    user = UserRow(*row)
+    # SQLite knows no Booleans.
+    return user._replace(is_admin=bool(user.is_admin))
 
 
-def _record(user: UserModel) -> User:
+def _record(user: UserRow) -> User:
     return User(user.name, user.uid, user.is_admin, user.password_hash is not None, user.created_at)
