@@ -1,8 +1,8 @@
 """A database by its path: through the server that owns it, or the file itself.
 
 Which of the two is found out at each call, so that a client outlives a server's
-start and stop. The embedded broker, and with it SQLAlchemy, is imported only
-when no server answers.
+start and stop. The embedded broker, and with it the store, is imported only when
+no server answers.
 """
 
 from __future__ import annotations

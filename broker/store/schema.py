@@ -16,7 +16,6 @@ from ..errors import BrokerError, Invalid, NotFound, Unavailable
 from ..tables import ID_SEQUENCE, PREFIX, VERSION_TABLE
 from .dialect import SQLiteDialect, begin, commit, revision_of, translated
 from .owner import OwnerLock
-from .snapshot import partial_copy, publish
 from .statements import SCHEMA
 
 if TYPE_CHECKING:
@@ -198,6 +197,8 @@ def _owned_by_hand(path: str, timeout_s: float) -> Iterator[None]:
 
 def _back_up(connection: sqlite3.Connection, target: str) -> None:
     """Copy the database to ``target``, whole and synced, before it is changed."""
+    from .snapshot import partial_copy, publish
+
     try:
         with partial_copy(connection, target) as partial:
             publish(partial, target, replace=True)
