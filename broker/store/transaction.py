@@ -319,9 +319,8 @@ class Transaction:
 
         Rows are read once more from then on, and once more after the counters were written.
         """
-        if self._knows_changes:
-            self._knows_changes = False
-            self._rows.clear()
+        self._knows_changes = False
+        self._rows.clear()
 
     def remember(self, key: Hashable, row: Any) -> None:
         """Know a row by a key: from its commit on in later transactions too."""
