@@ -226,7 +226,7 @@ class EmbeddedBroker:
             except Unavailable:
                 owned = False
             try:
-                self._database.close()
+                self._database.close(is_owned=owned)
             finally:
                 if owned:
                     self._lock.release()

@@ -47,7 +47,8 @@ class Database:
         self._room = Room(path)
         # Of an owner that stays.
         self._checkpoints: Checkpoints | None = None
-        self._ids_left = (0, 0)
+        # What its ids go on with: those that are left, and how many are reserved at once.
+        self._ids: tuple[tuple[int, int], int] = (0, 0), 1
 
     @property
     def is_open(self) -> bool:
@@ -124,7 +125,7 @@ class Database:
         try:
             begin(cursor)
             try:
-                ids = Ids(self._ids_left, BLOCK if self._checkpoints else 1)
+                ids = Ids(*self._ids)
                 tx = Transaction(
                     cursor, now, self.limits, self._room, ids, self._memory,
                     has_consumers=self.has_consumers,
@@ -140,8 +141,7 @@ class Database:
                 connection.rollback()
                 raise
             tx.committed()
-            if self._checkpoints:
-                self._ids_left = tx.ids.left
+            self._ids = ids.left, ids.at_once
             if tx.cuts_file:
                 cut_file(connection)
         except sqlite3.Error as error:
@@ -157,6 +157,7 @@ class Database:
             raise AssertionError("the database is not open")
         with self.errors():
             self._checkpoints = Checkpoints(self._connection, self.path)
+        self._ids = self._ids[0], BLOCK
 
     @property
     def is_checkpoint_due(self) -> bool:
@@ -199,9 +200,15 @@ class Database:
                 connection.close()
         self._end_keeping()
 
-    def close(self) -> None:
-        """Close the connection, which moves the log into the file; twice is fine."""
-        if self._checkpoints is not None and self._connection is not None:
+    def close(self, *, is_owned: bool = True) -> None:
+        """Close the connection, which moves the log into the file; twice is fine.
+
+        Args:
+            is_owned: whether the caller holds the owner lock, as it should; without it nothing
+                is written.
+        """
+        (first, end), _ = self._ids
+        if is_owned and first != end and self._connection is not None:
             # A disk that is full or fails: then they are never given out, and nothing is lost.
             with suppress(BrokerError, StoreFailure), self.transaction(0) as tx:
                 tx.return_ids()
@@ -213,7 +220,7 @@ class Database:
 
     def _end_keeping(self) -> None:
         checkpoints, self._checkpoints = self._checkpoints, None
-        self._ids_left = (0, 0)
+        self._ids = (0, 0), 1
         if checkpoints is not None:
             checkpoints.close()
 

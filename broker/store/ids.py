@@ -1,9 +1,10 @@
 """Ids, given out of blocks that were reserved.
 
 One sequence numbers everything (:mod:`broker.models.sequences`). To move it on for each
-batch would cost a statement and a page of the log; an owner that stays moves it on by a
-block, and gives back what is left of that as it ends. What a crash leaves of it is never
-given out.
+batch would cost a statement and a page of the log; so it is moved on by a block, a large one
+by an owner that stays, by one that comes and goes no more than it has needed before. What is
+left of it is given back at the end. It is never given out after a crash, nor once somebody else
+has written: what was sent there would have the larger id and come after what is sent here later.
 """
 
 from __future__ import annotations
@@ -13,6 +14,8 @@ from typing import Final
 
 #: What a server reserves at once: some seconds of its sends, and nothing of 63 bits.
 BLOCK: Final = 10_000
+#: What an owner that comes and goes reserves at most beyond what it needs.
+SMALL_BLOCK: Final = 64
 
 
 class Ids:
@@ -26,12 +29,13 @@ class Ids:
         at_once: how many are reserved at least.
     """
 
-    __slots__ = ("_at_once", "left")
+    __slots__ = ("at_once", "left")
 
     def __init__(self, left: tuple[int, int], at_once: int) -> None:
         #: Reserved and not given out: from the first to before the end.
         self.left = left
-        self._at_once = at_once
+        #: How many are reserved at least, the next time: as many again.
+        self.at_once = at_once
 
     def take(self, count: int, reserve: Callable[[int], int]) -> int:
         """Return the first of ``count`` ids in a row that were never given out before.
@@ -42,8 +46,9 @@ class Ids:
         """
         first, end = self.left
         if end - first < count:
-            more = max(self._at_once, count - (end - first))
+            more = max(self.at_once, count - (end - first))
             last = reserve(more)
+            self.at_once = max(self.at_once, min(2 * self.at_once, SMALL_BLOCK))
             if first == end:
                 first = last + 1 - more
             end = last + 1
@@ -51,5 +56,5 @@ class Ids:
         return first
 
     def forget(self) -> None:
-        """Give out none of those that are left: the sequence was moved otherwise."""
+        """Give out none of those that are left: others were given out after them."""
         self.left = 0, 0

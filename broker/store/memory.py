@@ -23,15 +23,20 @@ class Memory:
         self._version = -1
         self._rows: dict[Hashable, Any] = {}
 
-    def begin(self, version: int) -> None:
+    def begin(self, version: int) -> bool:
         """Forget all if another connection has written since the last transaction.
 
         Args:
             version: ``PRAGMA data_version``, in a transaction that may write.
+
+        Returns:
+            Whether it still holds.
         """
-        if version != self._version:
-            self._version = version
-            self._rows.clear()
+        if version == self._version:
+            return True
+        self._version = version
+        self._rows.clear()
+        return False
 
     def get(self, key: Hashable) -> Any:
         """Return what is known by a key, or None."""

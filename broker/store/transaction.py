@@ -144,7 +144,8 @@ class Transaction:
         self._rows: dict[Hashable, Any] = {}
         self._memory = memory
         self._knows_changes = True
-        memory.begin(data_version(cursor))
+        if not memory.begin(data_version(cursor)):
+            ids.forget()
         self._counters: dict[int, CounterChanges] = {}
         self._channel_counters: dict[int, CounterChanges] = {}
         self._users: dict[int, str] = {}

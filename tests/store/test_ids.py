@@ -20,7 +20,10 @@ BLOCK = 5
 def kept(store: Store, monkeypatch: pytest.MonkeyPatch) -> Store:
     """Return the store of an owner that stays, with a queue; it reserves few at a time."""
     monkeypatch.setattr("broker.store.database.BLOCK", BLOCK)
+    monkeypatch.setattr("broker.store.ids.SMALL_BLOCK", BLOCK)
     store.run(QueueCreate("q"))
+    store.close()
+    store.reopen()
     store.database.keep()
     return store
 
@@ -80,10 +83,32 @@ def test_a_publication_and_its_copies_are_in_a_row(kept: Store) -> None:
     assert send(kept) == [published + 4]
 
 
-def test_an_owner_that_comes_and_goes_reserves_no_more_than_it_needs(store: Store) -> None:
+def test_an_owner_that_comes_and_goes_reserves_no_more_than_it_has_needed(store: Store) -> None:
     store.run(QueueCreate("q"))
-    (given,) = send(store)
-    assert store.reserved() == given
+    store.close()
+    store.reopen()
+    (first,) = send(store)
+    assert store.reserved() == first
+    given = [first] + [id_ for _ in range(200) for id_ in send(store)]
+    assert given == list(range(first, first + 201))
+    assert given[-1] <= store.reserved() < given[-1] + ids.SMALL_BLOCK
+
+
+def test_what_two_send_in_turns_comes_in_the_order_in_which_it_was_sent(store: Store) -> None:
+    store.run(QueueCreate("q"))
+    other = Store(store.path)
+    given: list[int] = []
+    for count in (1, 5, 1, 9, 2, 30, 1, 1, 1):
+        given += [id_ for _ in range(count) for id_ in send(store)]
+        given += [id_ for _ in range(count) for id_ in send(other)]
+    assert given == sorted({*given})
+    # Who goes first gives nothing back that the other's ids lie beyond.
+    store.close()
+    (more,) = send(other)
+    assert more > given[-1]
+    other.close()
+    store.reopen()
+    assert send(store) == [more + 1]
 
 
 def test_what_is_moved_on_by_an_import_is_not_given_out(kept: Store) -> None:
