@@ -143,11 +143,12 @@ def executed(store: Store, *commands: Any) -> list[str]:
 
 
 def statements_run(store: Store, *commands: Any) -> int:
-    """Return how many statements a batch executes."""
+    """Return how many statements a batch executes, but for ids, which not each must reserve."""
     # One line a row of an executemany: the same statement again is not another.
     shapes = {
         "".join(c for c in line if not c.isdigit()).split("(")[0][:60]
         for line in executed(store, *commands)
+        if "broker_sequences" not in line
     }
     return len(shapes)
 
