@@ -130,6 +130,9 @@ class Database:
                     cursor, now, self.limits, self._room, ids, self._memory,
                     has_consumers=self.has_consumers,
                 )  # fmt: skip
+                # Where another has written they are forgotten, also if this comes to nothing: the
+                # next transaction does not hear of it again.
+                self._ids = ids.left, ids.at_once
                 yield tx
                 tx.flush()
                 # What the transaction has to tell is read later. Were it still open when the

@@ -111,6 +111,30 @@ def test_what_two_send_in_turns_comes_in_the_order_in_which_it_was_sent(store: S
     assert send(store) == [more + 1]
 
 
+def test_who_fails_after_another_has_written_gives_out_and_back_nothing_before_it(
+    store: Store,
+) -> None:
+    store.run(QueueCreate("q"))
+    for _ in range(10):
+        send(store)
+    other = Store(store.path)
+    (between,) = send(other)
+
+    def fail(tx: Transaction) -> None:
+        raise LookupError
+
+    with pytest.raises(LookupError):
+        store.in_transaction(fail)
+    (given,) = send(store)
+    assert given > between
+    (between,) = send(other)
+    with pytest.raises(LookupError):
+        store.in_transaction(fail)
+    store.close()
+    assert send(other)[0] > between
+    other.close()
+
+
 def test_what_is_moved_on_by_an_import_is_not_given_out(kept: Store) -> None:
     (given,) = send(kept)
     beyond = given + 100 * ids.BLOCK
