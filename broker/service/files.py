@@ -284,7 +284,7 @@ def _owned(path: str, timeout_s: float) -> Iterator[None]:
 
 def _contents(copy: sqlite3.Connection, file: str) -> Contents:
     def count(rows: str) -> int:
-        return int(copy.execute(f"SELECT count(*) FROM broker_{rows}").fetchone()[0])  # noqa: S608
+        return int(copy.execute(f"SELECT count(*) FROM broker_{rows}").fetchone()[0])  # noqa: S608 - a constant
 
     revision = revision_of(copy) or ""
     has_dead = copy.execute(

@@ -177,7 +177,7 @@ QUEUES_OF_CHANNEL = Draft(
 #: A deleted queue of which something may be left.
 NEXT_REMOVAL = Draft(select(func.min(_REMOVALS.c.queue_id)))
 TOUCH = Draft(
-    (update(_QUEUES).values(idle_at=bindparam("until")).where(_QUEUES.c.id == bindparam("queue"))),
+    update(_QUEUES).values(idle_at=bindparam("until")).where(_QUEUES.c.id == bindparam("queue")),
     "until",
     "queue",
 )

@@ -7,6 +7,6 @@ command (measured in ``ARCHITECTURE.md``). It builds them from the models all th
 """
 
 from .statement import BULK_SIZES, Bulk, ByIds, Statement
-from .texts import *  # noqa: F403
+from .texts import *  # noqa: F403 - all of them, by their names
 
 __all__ = ["BULK_SIZES", "Bulk", "ByIds", "Statement"]
