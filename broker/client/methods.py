@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from .. import names
+from .. import commands, names
 from ..errors import BrokerError, Invalid
 
 if TYPE_CHECKING:
@@ -48,9 +48,7 @@ class Methods:
             settings: as ``{"max_attempts": 3, "ttl": "10m"}``; those of a queue that
                 exists already stay as they are.
         """
-        from ..commands.queue import QueueCreate
-
-        return self._call(QueueCreate(name, _words(settings), if_missing), _nothing)
+        return self._call(commands.queue.QueueCreate(name, _words(settings), if_missing), _nothing)
 
     def set_queue(self, name: str, settings: Settings) -> None:
         """Change settings of a live queue or subscription; for owner and admins.
@@ -60,9 +58,7 @@ class Methods:
             settings: as ``{"max_messages": 1000, "on_full": "drop-oldest"}``; None
                 takes one back to its default.
         """
-        from ..commands.queue import QueueSet
-
-        return self._call(QueueSet(name, _words(settings)), _nothing)
+        return self._call(commands.queue.QueueSet(name, _words(settings)), _nothing)
 
     def delete_queue(self, name: str, *, if_empty: bool = False, if_exists: bool = False) -> int:
         """Delete a queue and return how many messages went with it.
@@ -72,21 +68,15 @@ class Methods:
             Denied: it is another user's.
             Conflict: it has messages and ``if_empty`` was asked for.
         """
-        from ..commands.queue import QueueDelete
-
-        return self._call(QueueDelete(name, if_empty, if_exists), int)
+        return self._call(commands.queue.QueueDelete(name, if_empty, if_exists), int)
 
     def list_queues(self, *, mine: bool = False) -> list[Queue]:
         """Return the queues by name, all or those of the caller."""
-        from ..commands.queue import QueueList
-
-        return self._call(QueueList(mine), list)
+        return self._call(commands.queue.QueueList(mine), list)
 
     def show_queue(self, name: str) -> Queue:
         """Return what a queue is and holds; NotFound if there is none."""
-        from ..commands.queue import Queue, QueueShow
-
-        return self._call(QueueShow(name), Queue._make)
+        return self._call(commands.queue.QueueShow(name), commands.queue.Queue._make)
 
     def send(
         self,
@@ -122,10 +112,8 @@ class Methods:
             Full: the queue or the disk is full.
             Conflict: sends to the queue are paused.
         """
-        from ..commands.queue import QueueSend
-
         return self._call(
-            QueueSend(
+            commands.queue.QueueSend(
                 queue, body, priority, delay_ms, key, key_ttl_ms, content_type, headers or None,
                 _at_ms(at), ttl_ms,
             ),
@@ -150,10 +138,8 @@ class Methods:
 
         A ``key`` is that of all of them together.
         """
-        from ..commands.queue import QueueSendMany
-
         return self._call(
-            QueueSendMany(
+            commands.queue.QueueSendMany(
                 queue, _each(bodies), priority, delay_ms, key, key_ttl_ms, content_type,
                 headers or None, _at_ms(at), ttl_ms,
             ),
@@ -173,9 +159,7 @@ class Methods:
         It is leased for ``lease_ms``: unless it is acknowledged by then, it is
         ready again. With ``no_ack`` it is deleted as it is pulled.
         """
-        from ..commands.queue import QueuePull
-
-        return self._call(QueuePull(queue, None, wait_ms, lease_ms, no_ack), _first)
+        return self._call(commands.queue.QueuePull(queue, None, wait_ms, lease_ms, no_ack), _first)
 
     def pull_many(
         self,
@@ -187,9 +171,9 @@ class Methods:
         no_ack: bool = False,
     ) -> list[Message]:
         """Pull up to ``max_count`` messages (1 to 1000; fewer where bodies exceed 16 MiB)."""
-        from ..commands.queue import QueuePull
-
-        return self._call(QueuePull(queue, max_count, wait_ms, lease_ms, no_ack), list)
+        return self._call(
+            commands.queue.QueuePull(queue, max_count, wait_ms, lease_ms, no_ack), list
+        )
 
     def peek(self, queue: str, max_count: int = 1, *, state: str = "ready") -> list[Peeked]:
         """Return the first deliveries in a state without touching them.
@@ -199,27 +183,19 @@ class Methods:
             max_count: at most so many, 1 to 1000.
             state: ``ready``, ``delayed``, ``leased`` or ``dead``.
         """
-        from ..commands.queue import QueuePeek
-
-        return self._call(QueuePeek(queue, max_count, state), list)
+        return self._call(commands.queue.QueuePeek(queue, max_count, state), list)
 
     def purge(self, queue: str) -> int:
         """Delete what is ready or delayed in a queue, for owner and admins; return how many."""
-        from ..commands.queue import QueuePurge
-
-        return self._call(QueuePurge(queue), int)
+        return self._call(commands.queue.QueuePurge(queue), int)
 
     def pause(self, queue: str, *, sends: bool = True, pulls: bool = True) -> None:
         """Refuse sends (Conflict), and let pulls find nothing; for owner and admins."""
-        from ..commands.queue import QueuePause
-
-        return self._call(QueuePause(queue, *_only(sends, pulls)), _nothing)
+        return self._call(commands.queue.QueuePause(queue, *_only(sends, pulls)), _nothing)
 
     def resume(self, queue: str, *, sends: bool = True, pulls: bool = True) -> None:
         """End a pause of sends, pulls, or both."""
-        from ..commands.queue import QueueResume
-
-        return self._call(QueueResume(queue, *_only(sends, pulls)), _nothing)
+        return self._call(commands.queue.QueueResume(queue, *_only(sends, pulls)), _nothing)
 
     # --- the dead ---
 
@@ -234,16 +210,11 @@ class Methods:
             limit: at most so many, 1 to 1000.
             after: only those after the message of this id.
         """
-        from ..commands.dead import DeadList
-
-        return self._call(DeadList(queue, match, limit, after), list)
+        return self._call(commands.dead.DeadList(queue, match, limit, after), list)
 
     def show_dead(self, queue: str, id: int) -> Peeked:
         """Return a dead message with its body and its failures."""
-        from ..commands.dead import DeadShow
-        from ..commands.delivery import Peeked
-
-        return self._call(DeadShow(queue, id), Peeked._make)
+        return self._call(commands.dead.DeadShow(queue, id), commands.delivery.Peeked._make)
 
     def retry_dead(
         self,
@@ -258,9 +229,7 @@ class Methods:
         The one of that ``id``, or without it all, at most ``limit``, those that
         ``match``. For owner and admins.
         """
-        from ..commands.dead import DeadRetry
-
-        return self._call(DeadRetry(queue, id, id is None, match, limit), int)
+        return self._call(commands.dead.DeadRetry(queue, id, id is None, match, limit), int)
 
     def drop_dead(
         self,
@@ -271,9 +240,7 @@ class Methods:
         limit: int | None = None,
     ) -> int:
         """Delete dead messages, chosen as in :meth:`retry_dead`; return how many."""
-        from ..commands.dead import DeadDrop
-
-        return self._call(DeadDrop(queue, id, id is None, match, limit), int)
+        return self._call(commands.dead.DeadDrop(queue, id, id is None, match, limit), int)
 
     # --- channels ---
 
@@ -281,33 +248,25 @@ class Methods:
         self, name: str, *, publish: str = "subscribers", if_missing: bool = False
     ) -> None:
         """Create a channel to which ``subscribers`` or ``anyone`` may publish."""
-        from ..commands.channel import ChannelCreate
-
-        return self._call(ChannelCreate(name, (("publish", publish),), if_missing), _nothing)
+        return self._call(
+            commands.channel.ChannelCreate(name, (("publish", publish),), if_missing), _nothing
+        )
 
     def set_channel(self, name: str, *, publish: str) -> None:
         """Change who may publish; for owner and admins."""
-        from ..commands.channel import ChannelSet
-
-        return self._call(ChannelSet(name, (("publish", publish),)), _nothing)
+        return self._call(commands.channel.ChannelSet(name, (("publish", publish),)), _nothing)
 
     def delete_channel(self, name: str, *, if_exists: bool = False) -> int:
         """Delete a channel with its subscriptions; return how many messages waited in them."""
-        from ..commands.channel import ChannelDelete
-
-        return self._call(ChannelDelete(name, if_exists), int)
+        return self._call(commands.channel.ChannelDelete(name, if_exists), int)
 
     def list_channels(self, *, mine: bool = False, subscribed: bool = False) -> list[Channel]:
         """Return channels by name: all, the caller's, or those it is subscribed to."""
-        from ..commands.channel import ChannelList
-
-        return self._call(ChannelList(mine, subscribed), list)
+        return self._call(commands.channel.ChannelList(mine, subscribed), list)
 
     def show_channel(self, name: str) -> Channel:
         """Return what a channel is; NotFound if there is none."""
-        from ..commands.channel import Channel, ChannelShow
-
-        return self._call(ChannelShow(name), Channel._make)
+        return self._call(commands.channel.ChannelShow(name), commands.channel.Channel._make)
 
     def subscribe(
         self, channel: str, *, as_name: str | None = None, settings: Settings | None = None
@@ -320,15 +279,13 @@ class Methods:
             settings: as of a queue, and ``expire_idle``: a subscription nobody pulls
                 from for so long ends. One that exists already gets them too.
         """
-        from ..commands.channel import ChannelSubscribe
-
-        return self._call(ChannelSubscribe(channel, as_name, _words(settings)), _nothing)
+        return self._call(
+            commands.channel.ChannelSubscribe(channel, as_name, _words(settings)), _nothing
+        )
 
     def unsubscribe(self, channel: str, *, as_name: str | None = None) -> int:
         """End a subscription; return how many messages waited in it."""
-        from ..commands.channel import ChannelUnsubscribe
-
-        return self._call(ChannelUnsubscribe(channel, as_name), int)
+        return self._call(commands.channel.ChannelUnsubscribe(channel, as_name), int)
 
     def publish(
         self,
@@ -349,10 +306,8 @@ class Methods:
         Raises:
             Denied: the caller is no subscriber and the channel is not open to anyone.
         """
-        from ..commands.channel import ChannelPublish
-
         return self._call(
-            ChannelPublish(
+            commands.channel.ChannelPublish(
                 channel,
                 body,
                 priority,
@@ -381,9 +336,9 @@ class Methods:
         Raises:
             NotFound: the caller is not subscribed.
         """
-        from ..commands.channel import ChannelPull
-
-        return self._call(ChannelPull(channel, as_name, None, wait_ms, lease_ms, no_ack), _first)
+        return self._call(
+            commands.channel.ChannelPull(channel, as_name, None, wait_ms, lease_ms, no_ack), _first
+        )
 
     def pull_channel_many(
         self,
@@ -396,23 +351,20 @@ class Methods:
         no_ack: bool = False,
     ) -> list[Message]:
         """Pull up to ``max_count`` messages from the caller's own subscription."""
-        from ..commands.channel import ChannelPull
-
-        return self._call(ChannelPull(channel, as_name, max_count, wait_ms, lease_ms, no_ack), list)
+        return self._call(
+            commands.channel.ChannelPull(channel, as_name, max_count, wait_ms, lease_ms, no_ack),
+            list,
+        )
 
     # --- messages ---
 
     def ack(self, receipt: str) -> None:
         """Acknowledge a message: it is deleted. Stale if its lease has ended."""
-        from ..commands.message import MessageAck
-
-        return self._call(MessageAck((receipt,)), _raise_first)
+        return self._call(commands.message.MessageAck((receipt,)), _raise_first)
 
     def ack_many(self, receipts: Sequence[str]) -> list[BrokerError | None]:
         """Acknowledge messages; for each None, or why it was refused."""
-        from ..commands.message import MessageAck
-
-        return self._call(MessageAck(_each(receipts)), list)
+        return self._call(commands.message.MessageAck(_each(receipts)), list)
 
     def nack(
         self,
@@ -433,9 +385,10 @@ class Methods:
             dead: it dies at once.
             reason: why, for people; remembered with the failure.
         """
-        from ..commands.message import MessageNack
-
-        return self._call(MessageNack((receipt,), delay_ms, uncounted, dead, reason), _raise_first)
+        return self._call(
+            commands.message.MessageNack((receipt,), delay_ms, uncounted, dead, reason),
+            _raise_first,
+        )
 
     def nack_many(
         self,
@@ -447,40 +400,29 @@ class Methods:
         reason: str | None = None,
     ) -> list[BrokerError | None]:
         """Give messages back; for each None, or why it was refused."""
-        from ..commands.message import MessageNack
-
-        return self._call(MessageNack(_each(receipts), delay_ms, uncounted, dead, reason), list)
+        return self._call(
+            commands.message.MessageNack(_each(receipts), delay_ms, uncounted, dead, reason), list
+        )
 
     def extend(self, receipt: str, *, lease_ms: int = names.DEFAULT_LEASE_MS) -> None:
         """Let a lease end ``lease_ms`` from now. Stale if it has ended already."""
-        from ..commands.message import MessageExtend
-
-        return self._call(MessageExtend(receipt, lease_ms), _nothing)
+        return self._call(commands.message.MessageExtend(receipt, lease_ms), _nothing)
 
     def show_message(self, id: int) -> Whereabouts:
         """Return a message, and where each of its deliveries is that the caller may see."""
-        from ..commands.delivery import Whereabouts
-        from ..commands.message import MessageShow
-
-        return self._call(MessageShow(id), Whereabouts._make)
+        return self._call(commands.message.MessageShow(id), commands.delivery.Whereabouts._make)
 
     def delete_message(self, queue: str, id: int) -> None:
         """Delete a message from a queue, in whatever state; for owner and admins."""
-        from ..commands.message import MessageDelete
-
-        return self._call(MessageDelete(queue, id), _nothing)
+        return self._call(commands.message.MessageDelete(queue, id), _nothing)
 
     def release_message(self, queue: str, id: int) -> None:
         """Make a leased or delayed message ready at once, uncounted; for owner and admins."""
-        from ..commands.message import MessageRelease
-
-        return self._call(MessageRelease(queue, id), _nothing)
+        return self._call(commands.message.MessageRelease(queue, id), _nothing)
 
     def move_message(self, queue: str, id: int, to: str) -> None:
         """Move a message to another queue, ready there, attempts at zero; for owner and admins."""
-        from ..commands.message import MessageMove
-
-        return self._call(MessageMove(queue, id, to), _nothing)
+        return self._call(commands.message.MessageMove(queue, id, to), _nothing)
 
     # --- users ---
 
@@ -494,42 +436,32 @@ class Methods:
         if_missing: bool = False,
     ) -> None:
         """Create a user; for admins."""
-        from ..commands.user import UserCreate
-
-        return self._call(UserCreate(name, password, uid, admin, if_missing), _nothing)
+        return self._call(
+            commands.user.UserCreate(name, password, uid, admin, if_missing), _nothing
+        )
 
     def set_password(self, name: str, password: str) -> None:
         """Set the caller's own password; an admin anybody's."""
-        from ..commands.user import UserPassword
-
-        return self._call(UserPassword(name, password), _nothing)
+        return self._call(commands.user.UserPassword(name, password), _nothing)
 
     def list_users(self) -> list[User]:
         """Return the users by name; for admins."""
-        from ..commands.user import UserList
-
-        return self._call(UserList(), list)
+        return self._call(commands.user.UserList(), list)
 
     def show_user(self, name: str) -> User:
         """Return one user: oneself, or for admins anybody."""
-        from ..commands.user import User, UserShow
-
-        return self._call(UserShow(name), User._make)
+        return self._call(commands.user.UserShow(name), commands.user.User._make)
 
     def delete_user(self, name: str, *, give_to: str | None = None, if_exists: bool = False) -> int:
         """Delete a user with its subscriptions; ``give_to`` gets what it owns; for admins.
 
         Returns how many messages waited in the subscriptions.
         """
-        from ..commands.user import UserDelete
-
-        return self._call(UserDelete(name, give_to, if_exists), int)
+        return self._call(commands.user.UserDelete(name, give_to, if_exists), int)
 
     def whoami(self) -> User:
         """Return the user on whose behalf this client acts."""
-        from ..commands.user import User, Whoami
-
-        return self._call(Whoami(), User._make)
+        return self._call(commands.user.Whoami(), commands.user.User._make)
 
     # --- the database ---
 
@@ -539,15 +471,11 @@ class Methods:
         It goes in slices, so nobody else has to wait; a back-up that is being made
         puts the cut of the file off.
         """
-        from ..commands.db import DbCompact
-
-        return self._call(DbCompact(), int)
+        return self._call(commands.db.DbCompact(), int)
 
     def status(self) -> ServerStatus:
         """Return how the server does; Unavailable where none runs."""
-        from ..commands.status import ServerStatus, Status
-
-        return self._call(Status(), ServerStatus._make)
+        return self._call(commands.status.Status(), commands.status.ServerStatus._make)
 
 
 def _nothing(outcome: object) -> None:
@@ -555,15 +483,13 @@ def _nothing(outcome: object) -> None:
 
 
 def _sent(outcome: int | Sent) -> Sent:
-    from ..commands.sending import Sent
-
-    return Sent(outcome, False) if isinstance(outcome, int) else outcome
+    return commands.sending.Sent(outcome, False) if isinstance(outcome, int) else outcome
 
 
 def _sent_many(outcome: Sequence[int] | SentMany) -> SentMany:
-    from ..commands.sending import SentMany
-
-    return outcome if isinstance(outcome, SentMany) else SentMany(tuple(outcome), False)
+    if isinstance(outcome, commands.sending.SentMany):
+        return outcome
+    return commands.sending.SentMany(tuple(outcome), False)
 
 
 def _words(settings: Settings | None) -> tuple[tuple[str, str], ...]:

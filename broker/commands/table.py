@@ -14,13 +14,20 @@ from .grammar import Syntax
 NOUNS: Final = ("queue", "channel", "message", "dead", "user", "db", "status")
 
 
+#: Those that were asked for.
+_SYNTAXES: Final[dict[type[Any], Syntax]] = {}
+
+
 def syntax_of(command: type[Any]) -> Syntax:
     """Return the syntax of a command's class."""
-    for syntax in sys.modules[command.__module__].SYNTAX:
-        if syntax.command is command:
-            found: Syntax = syntax
-            return found
-    raise LookupError(f"{command.__name__} has no syntax")
+    found = _SYNTAXES.get(command)
+    if found is None:
+        for syntax in sys.modules[command.__module__].SYNTAX:
+            _SYNTAXES[syntax.command] = syntax
+        found = _SYNTAXES.get(command)
+    if found is None:
+        raise LookupError(f"{command.__name__} has no syntax")
+    return found
 
 
 @cache

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from importlib import import_module
 from typing import Any
 
 import pytest
@@ -11,16 +12,28 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from spelling import commands
 
+import broker.commands
 from broker import names
 from broker.commands.channel import ChannelCreate, ChannelPublish, ChannelPull
 from broker.commands.grammar import Syntax, check, parse, words_of
 from broker.commands.message import MessageAck, MessageNack
 from broker.commands.queue import QueueCreate, QueueDelete, QueuePull, QueuePurge, QueueSend
-from broker.commands.table import all_syntaxes, syntax_of
+from broker.commands.table import NOUNS, all_syntaxes, syntax_of
 from broker.commands.user import UserCreate
 from broker.errors import Invalid, TooBig
 
 SYNTAXES = list(all_syntaxes().values())
+
+
+def test_a_noun_is_imported_as_it_is_first_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    for noun in NOUNS:
+        module = import_module(f"broker.commands.{noun}")
+        assert getattr(broker.commands, noun) is module
+        # As long as nobody has imported it.
+        monkeypatch.delattr(broker.commands, noun)
+        assert getattr(broker.commands, noun) is module
+    with pytest.raises(AttributeError, match=r"'broker\.commands' has no attribute 'nothing'"):
+        broker.commands.nothing  # noqa: B018 - asked for, not used
 
 
 @pytest.mark.parametrize("syntax", SYNTAXES, ids=lambda s: "-".join(s.words))
