@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 from ..commands.table import syntax_of
 from ..config import Address, make_default_folder, max_message_bytes, socket_path
 from ..errors import Unavailable
-from ..store.owner import SERVER, Owner, lock_path, read_owner
+from ..store.owner import SERVER, Owner, ServerRunning, lock_path, read_owner
 from .sockets import ConnectionRefused, SocketTransport, with_key
 
 if TYPE_CHECKING:
@@ -91,9 +91,9 @@ class LocalTransport:
         return None
 
     def _execute_embedded(self, command: Any) -> Any:
-        from ..service.embedded import EmbeddedBroker, ServerRunning
-
         if self._embedded is None:
+            from ..service.embedded import EmbeddedBroker
+
             if self._address.is_default and syntax_of(type(command)).creates:
                 make_default_folder(self._address.path)
             self._embedded = EmbeddedBroker(

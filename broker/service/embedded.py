@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
-from typing import Any
+from collections.abc import Callable
+from typing import Any, TypeVar
 
 from ..commands.channel import ChannelDelete, ChannelPull, ChannelUnsubscribe
 from ..commands.queue import QueueCancel, QueueConsume, QueueDelete, QueuePull
@@ -18,10 +17,12 @@ from ..errors import Invalid, NotFound, Unavailable
 from ..store.database import Database
 from ..store.dialect import StoreFailure
 from ..store.handlers import execute, upkeep, users
-from ..store.owner import Owner, OwnerLock
+from ..store.owner import OwnerLock, ServerRunning
 from ..store.transaction import Limits, Transaction
 from .accounts import login_name
 from .passwords import with_hash
+
+_Result = TypeVar("_Result")
 
 #: How many deliveries of deleted queues one transaction takes away: some 5 ms.
 REMOVAL_SLICE = 500
@@ -36,18 +37,6 @@ NEVER = 2**62
 _CALM_UNTIL = ("calm until",)
 
 _REMOVING = (QueueDelete, ChannelDelete, ChannelUnsubscribe, UserDelete)
-
-
-class ServerRunning(Exception):
-    """A server owns the database: the caller talks to it instead.
-
-    Attributes:
-        owner: what its lock file says.
-    """
-
-    def __init__(self, owner: Owner) -> None:
-        super().__init__(f"a server (pid {owner.pid}) owns the database")
-        self.owner = owner
 
 
 class EmbeddedBroker:
@@ -134,19 +123,19 @@ class EmbeddedBroker:
             Its result, and if it was a waiting pull that found nothing, when
             something in that queue falls due, or there is something to be cleaned up.
         """
+
+        def work(tx: Transaction) -> tuple[Any, int]:
+            (outcome,) = execute(tx, [Request(self._principal(tx), command)])
+            # What expires elsewhere may be what is waited for here.
+            return outcome, min([*tx.due.values(), self._clean_up(tx)])
+
         creates = syntax_of(type(command)).creates
-        if not creates and not os.path.exists(self._path):
+        if not creates and not os.access(self._path, os.F_OK):
             raise NotFound(f"there is no database {self._path}")
-        with self._owned():
-            self._database.open(create=creates)
-            with self._database.transaction(wall_clock_ms()) as tx:
-                principal = self._principal(tx)
-                (outcome,) = execute(tx, [Request(principal, command)])
-                calm_until = self._clean_up(tx)
+        outcome, due_at = self._as_owner(work, creates=creates)
         if isinstance(outcome, Exception):
             raise outcome
-        # What expires elsewhere may be what is waited for here.
-        return outcome, min([*tx.due.values(), calm_until])
+        return outcome, due_at
 
     def _clean_up(self, tx: Transaction) -> int:
         """Take away a slice of what has had its time; return when there is more to be.
@@ -171,13 +160,16 @@ class EmbeddedBroker:
         The deletion itself is committed: a server that has started meanwhile does the
         rest, and must not be asked for what it would no longer find.
         """
+
+        def work(tx: Transaction) -> bool:
+            tx.remember(_CALM_UNTIL, tx.now)
+            return upkeep.clean_up(tx, REMOVAL_SLICE)
+
         more = True
         while more:
             began = time.monotonic()
             try:
-                with self._owned(), self._database.transaction(wall_clock_ms()) as tx:
-                    more = upkeep.clean_up(tx, REMOVAL_SLICE)
-                    tx.remember(_CALM_UNTIL, tx.now)
+                more = self._as_owner(work)
             except ServerRunning:
                 return
             if more:
@@ -200,13 +192,17 @@ class EmbeddedBroker:
             return principal
         return users.acting_as(tx, principal, self._act_as)
 
-    @contextmanager
-    def _owned(self) -> Iterator[None]:
+    def _as_owner(
+        self, work: Callable[[Transaction], _Result], *, creates: bool = False
+    ) -> _Result:
+        """Return what some work returns, done in one transaction under the lock."""
         owner = self._lock.acquire(self._timeout_s)
         if owner is not None:
             raise ServerRunning(owner)
         try:
-            yield
+            self._database.open(create=creates)
+            with self._database.transaction(wall_clock_ms()) as tx:
+                return work(tx)
         except StoreFailure as failure:
             raise Unavailable(
                 f"the disk or the file failed, and whether this was stored is not known: {failure}"

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import sqlite3
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import AbstractContextManager, contextmanager, suppress
 
 from ..errors import BrokerError, Invalid, NotFound, Unavailable
 from . import schema
@@ -106,8 +106,7 @@ class Database:
         finally:
             os.close(descriptor)
 
-    @contextmanager
-    def transaction(self, now: int) -> Iterator[Transaction]:
+    def transaction(self, now: int) -> AbstractContextManager[Transaction]:
         """Run the body in one IMMEDIATE transaction, committed and synced at its end.
 
         Args:
@@ -118,48 +117,62 @@ class Database:
             StoreFailure: an I/O error; whether it was committed is not known, and
                 the connection is closed.
         """
-        connection = self._connection
-        if connection is None:
-            raise AssertionError("the database is not open")
-        cursor = connection.cursor()
+        return _Scope(self, now)
+
+    def _begin(self, now: int) -> Transaction:
+        cursor = self._opened().cursor()
+        ids = Ids(*self._ids)
         try:
             begin(cursor)
-            try:
-                ids = Ids(*self._ids)
-                tx = Transaction(
-                    cursor, now, self.limits, self._room, ids, self._memory,
-                    has_consumers=self.has_consumers,
-                )  # fmt: skip
-                # Where another has written they are forgotten, also if this comes to nothing: the
-                # next transaction does not hear of it again.
-                self._ids = ids.left, ids.at_once
-                yield tx
-                tx.flush()
-                # What the transaction has to tell is read later. Were it still open when the
-                # last reference goes, its statement would be reset under the next one's feet.
-                cursor.close()
-                commit(connection)
-            except BaseException:
-                cursor.close()
-                connection.rollback()
-                raise
-            tx.committed()
-            self._ids = ids.left, ids.at_once
-            if tx.cuts_file:
-                cut_file(connection)
-        except sqlite3.Error as error:
-            self._refuse(error)
+            tx = Transaction(
+                cursor, now, self.limits, self._room, ids, self._memory,
+                has_consumers=self.has_consumers,
+            )  # fmt: skip
+        except BaseException as error:
+            self._roll_back(cursor, error)
             raise
+        # Where another has written they are forgotten, also if this comes to nothing: the
+        # next transaction does not hear of it again.
+        self._ids = ids.left, ids.at_once
+        return tx
+
+    def _commit(self, tx: Transaction) -> None:
+        connection = self._opened()
+        try:
+            tx.flush()
+            # What the transaction has to tell is read later. Were it still open when the
+            # last reference goes, its statement would be reset under the next one's feet.
+            tx.cursor.close()
+            commit(connection)
+        except BaseException as error:
+            self._roll_back(tx.cursor, error)
+            raise
+        tx.committed()
+        self._ids = tx.ids.left, tx.ids.at_once
+        if tx.cuts_file:
+            with self.errors():
+                cut_file(connection)
+
+    def _roll_back(self, cursor: sqlite3.Cursor, error: BaseException) -> None:
+        """Undo a transaction, and raise what its error means, if that is one of the database."""
+        with self.errors():
+            cursor.close()
+            self._opened().rollback()
+            if isinstance(error, sqlite3.Error):
+                raise error
+
+    def _opened(self) -> sqlite3.Connection:
+        if self._connection is None:
+            raise AssertionError("the database is not open")
+        return self._connection
 
     def keep(self) -> None:
         """Be the database of one owner until it is closed; from now on.
 
         Checkpoints are left to :meth:`checkpoint_if_due`, and ids are reserved in blocks.
         """
-        if self._connection is None:
-            raise AssertionError("the database is not open")
         with self.errors():
-            self._checkpoints = Checkpoints(self._connection, self.path)
+            self._checkpoints = Checkpoints(self._opened(), self.path)
         self._ids = self._ids[0], BLOCK
 
     @property
@@ -230,6 +243,30 @@ class Database:
     def sizes(self) -> tuple[int, int]:
         """Return the bytes of the file and of its write-ahead log."""
         return _size(self.path), _size(f"{self.path}-wal")
+
+
+class _Scope:
+    """The body of a transaction.
+
+    Not a generator, as whose start and end it would be easier to read: each lone command
+    pays for it.
+    """
+
+    __slots__ = ("_database", "_now", "_tx")
+
+    def __init__(self, database: Database, now: int) -> None:
+        self._database = database
+        self._now = now
+
+    def __enter__(self) -> Transaction:
+        self._tx = self._database._begin(self._now)
+        return self._tx
+
+    def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:
+        if error is None:
+            self._database._commit(self._tx)
+        else:
+            self._database._roll_back(self._tx.cursor, error)
 
 
 def _size(path: str) -> int:

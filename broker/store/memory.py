@@ -17,11 +17,12 @@ class Memory:
     and any tool may.
     """
 
-    __slots__ = ("_rows", "_version")
+    __slots__ = ("_version", "rows")
 
     def __init__(self) -> None:
         self._version = -1
-        self._rows: dict[Hashable, Any] = {}
+        #: What is known, by keys.
+        self.rows: dict[Hashable, Any] = {}
 
     def begin(self, version: int) -> bool:
         """Forget all if another connection has written since the last transaction.
@@ -35,19 +36,15 @@ class Memory:
         if version == self._version:
             return True
         self._version = version
-        self._rows.clear()
+        self.rows.clear()
         return False
-
-    def get(self, key: Hashable) -> Any:
-        """Return what is known by a key, or None."""
-        return self._rows.get(key)
 
     def learn(self, rows: Mapping[Hashable, Any]) -> None:
         """Remember what a committed transaction has found or changed."""
-        if len(self._rows) + len(rows) > MOST_REMEMBERED:
-            self._rows.clear()
-        self._rows.update(rows)
+        if len(self.rows) + len(rows) > MOST_REMEMBERED:
+            self.rows.clear()
+        self.rows.update(rows)
 
     def forget(self) -> None:
         """Remember nothing."""
-        self._rows.clear()
+        self.rows.clear()

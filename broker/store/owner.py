@@ -80,6 +80,18 @@ class Owner(NamedTuple):
     ready: bool
 
 
+class ServerRunning(Exception):
+    """A server owns the database: the caller talks to it instead.
+
+    Attributes:
+        owner: what its lock file says.
+    """
+
+    def __init__(self, owner: Owner) -> None:
+        super().__init__(f"a server (pid {owner.pid}) owns the database")
+        self.owner = owner
+
+
 def lock_path(database: str) -> str:
     """Return the path of the lock file of ``database``.
 
@@ -163,7 +175,9 @@ class OwnerLock:
             descriptor = self._open()
             if self._try(descriptor):
                 return None
-            owner = _parse(os.pread(descriptor, _MAX_ENTRY_BYTES, 0))
+            owner = None
+            if not self._is_deleted(descriptor):
+                owner = _parse(os.pread(descriptor, _MAX_ENTRY_BYTES, 0))
             waited_s = time.monotonic() - started_at
             left_s = timeout_s - waited_s
             if owner is not None and owner.kind == SERVER and owner.ready:
@@ -251,16 +265,9 @@ class OwnerLock:
         return now
 
     def _open(self) -> int:
-        """Return the descriptor of the lock file, opened anew if it is a deleted one.
-
-        Nothing here unlinks it, but somebody who removes ``broker.db*`` does,
-        and a lock on a file without a name keeps nobody out.
-        """
+        """Return the descriptor of the lock file."""
         if self._descriptor is not None:
-            if os.fstat(self._descriptor).st_nlink:
-                return self._descriptor
-            os.close(self._descriptor)
-            self._descriptor = None
+            return self._descriptor
         flags = os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK
         try:
             descriptor = os.open(self._path, flags, 0o600)
@@ -273,8 +280,24 @@ class OwnerLock:
         self._entry = b""
         return descriptor
 
+    def _is_deleted(self, descriptor: int) -> bool:
+        """Return whether the lock file was deleted, and is to be opened anew.
+
+        Nothing here unlinks it, but somebody who removes ``broker.db*`` does,
+        and a lock on a file without a name keeps nobody out.
+        """
+        if os.fstat(descriptor).st_nlink:
+            return False
+        self._descriptor = None
+        os.close(descriptor)
+        return True
+
     def _try(self, descriptor: int) -> bool:
-        """Take the lock if nobody holds it, and put this process's entry in the file."""
+        """Take the lock if nobody holds it, and put this process's entry in the file.
+
+        Returns:
+            Whether it has it; it may not for the file was deleted.
+        """
         try:
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
@@ -282,7 +305,6 @@ class OwnerLock:
         except OSError as error:
             raise _refusal(error, self._path) from error
         if not os.fstat(descriptor).st_nlink:
-            # Deleted between open and flock.
             fcntl.flock(descriptor, fcntl.LOCK_UN)
             return False
         self._held = True

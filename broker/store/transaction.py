@@ -79,13 +79,15 @@ class CounterChanges:
 
     def added_to(self, queue: QueueRow) -> QueueRow:
         """Return a queue as it is once that statement has run."""
-        return queue._replace(
-            ready=queue.ready + self.ready,
-            delayed=queue.delayed + self.delayed,
-            leased=queue.leased + self.leased,
-            dead=queue.dead + self.dead,
-            bytes=queue.bytes + self.bytes,
-        )
+        id_, name, owner_id, channel_id, ready, delayed, leased, dead, size, *rest = queue
+        # As `_replace` would, but for its detour through Python.
+        return tuple.__new__(
+            QueueRow,
+            (
+                id_, name, owner_id, channel_id, ready + self.ready, delayed + self.delayed,
+                leased + self.leased, dead + self.dead, size + self.bytes, *rest,
+            ),
+        )  # fmt: skip
 
 
 class Transaction:
@@ -137,7 +139,7 @@ class Transaction:
         self.changed_users: set[int] = set()
         self.cuts_file = False
         self._room = room
-        self._cursor = cursor
+        self.cursor = cursor
         # Rows as they are now, by their keys: a queue by its name and its id, a principal
         # by ``("uid", uid)``. Those of before are the memory's, as long as all that this
         # transaction has changed of such is here.
@@ -146,6 +148,7 @@ class Transaction:
         self._knows_changes = True
         if not memory.begin(data_version(cursor)):
             ids.forget()
+        self._before = memory.rows
         self._counters: dict[int, CounterChanges] = {}
         self._channel_counters: dict[int, CounterChanges] = {}
         self._users: dict[int, str] = {}
@@ -163,28 +166,28 @@ class Transaction:
     def driver(self) -> sqlite3.Connection:
         """The driver's connection, for whatever is no statement; it may change anything."""
         self._forget()
-        return self._cursor.connection
+        return self.cursor.connection
 
     def one(self, statement: Statement, parameters: Sequence[Any]) -> Any:
         """Run a statement and return its first row, or None."""
-        self._cursor.execute(statement.text, parameters)
-        return self._cursor.fetchone()
+        self.cursor.execute(statement.text, parameters)
+        return self.cursor.fetchone()
 
     def all(self, statement: Statement, parameters: Sequence[Any]) -> list[Any]:
         """Run a statement and return all its rows."""
-        self._cursor.execute(statement.text, parameters)
-        return self._cursor.fetchall()
+        self.cursor.execute(statement.text, parameters)
+        return self.cursor.fetchall()
 
     def stream(self, statement: Statement, parameters: Sequence[Any]) -> Any:
         """Run a statement on a cursor of its own, to be fetched from row by row."""
-        return self._cursor.connection.execute(statement.text, parameters)
+        return self.cursor.connection.execute(statement.text, parameters)
 
     def run(self, statement: Statement, parameters: Sequence[Any]) -> int:
         """Run a statement and return how many rows it changed."""
-        self._cursor.execute(statement.text, parameters)
+        self.cursor.execute(statement.text, parameters)
         if statement.changes in KNOWN_TABLES:
             self._forget()
-        return int(self._cursor.rowcount)
+        return int(self.cursor.rowcount)
 
     def run_bulk(self, statement: Bulk, rows: Sequence[Any], *shared: Any) -> None:
         """Run a statement for many rows at once.
@@ -195,14 +198,14 @@ class Transaction:
             shared: the parameters that all rows share.
         """
         if len(rows) == statement.width:
-            self._cursor.execute(statement.one, [*shared, *rows])
+            self.cursor.execute(statement.one, [*shared, *_bindable(rows)])
             return
         for text, parameters in self._bulk(statement, rows, shared):
-            self._cursor.execute(text, parameters)
+            self.cursor.execute(text, parameters)
 
     def run_span(self, statement: ByIds, first: int, last: int) -> None:
         """Run a statement for all rows from the id ``first`` to ``last``."""
-        self._cursor.execute(statement.span.text, (first, last))
+        self.cursor.execute(statement.span.text, (first, last))
 
     def all_bulk(self, statement: Bulk, rows: Sequence[Any], *shared: Any) -> list[Any]:
         """Return what a statement finds for many rows at once, in no order."""
@@ -210,8 +213,8 @@ class Transaction:
             return self.all(statement.of(1), [*shared, *rows])
         found: list[Any] = []
         for text, parameters in self._bulk(statement, rows, shared):
-            self._cursor.execute(text, parameters)
-            found += self._cursor.fetchall()
+            self.cursor.execute(text, parameters)
+            found += self.cursor.fetchall()
         return found
 
     def _bulk(
@@ -229,7 +232,7 @@ class Transaction:
             text = statement.of(size).text if left >= size else ""
             while left >= size:
                 end = position + size * width
-                part = rows[position:end]
+                part = _bindable(rows[position:end])
                 yield text, ([*shared, *part] if shared else part)
                 position, left = end, left - size
                 if statement.is_run:
@@ -237,7 +240,7 @@ class Transaction:
 
     def run_many(self, statement: Statement, rows: Sequence[Sequence[Any]]) -> None:
         """Run a statement once for each row of parameters."""
-        self._cursor.executemany(statement.text, rows)
+        self.cursor.executemany(statement.text, rows)
         if statement.changes in KNOWN_TABLES:
             self._forget()
 
@@ -254,13 +257,13 @@ class Transaction:
             self.ended.copy(), self.changed_users.copy(),
         )  # fmt: skip
         ids_left = self.ids.left
-        self._cursor.execute("SAVEPOINT broker")
+        self.cursor.execute("SAVEPOINT broker")
         try:
             yield
             self.flush()
         except BaseException:
-            self._cursor.execute("ROLLBACK TO broker")
-            self._cursor.execute("RELEASE broker")
+            self.cursor.execute("ROLLBACK TO broker")
+            self.cursor.execute("RELEASE broker")
             self._counters.clear()
             self._channel_counters.clear()
             self._forget()
@@ -271,7 +274,7 @@ class Transaction:
                 self.clean_up_at, self.left_to_clean_up, self.ended, self.changed_users,
             ) = told  # fmt: skip
             raise
-        self._cursor.execute("RELEASE broker")
+        self.cursor.execute("RELEASE broker")
 
     # --- room ---
 
@@ -282,7 +285,7 @@ class Transaction:
             Full: less than :data:`~broker.names.MIN_FREE_BYTES` is free, on the disk and
                 inside the file together; it clears by itself.
         """
-        if not self._room.is_there(self._cursor.connection):
+        if not self._room.is_there(self.cursor.connection):
             raise Full("the disk is nearly full: nothing more is stored until there is room")
 
     # --- ids ---
@@ -311,9 +314,7 @@ class Transaction:
     def recall(self, key: Hashable) -> Any:
         """Return what is known by a key without asking the database, or None."""
         found = self._rows.get(key)
-        if found is None and self._knows_changes:
-            found = self._memory.get(key)
-        return found
+        return self._before.get(key) if found is None else found
 
     def _forget(self) -> None:
         """Know nothing any more: something changes it that is not looked through.
@@ -321,6 +322,7 @@ class Transaction:
         Rows are read once more from then on, and once more after the counters were written.
         """
         self._knows_changes = False
+        self._before = {}
         self._rows.clear()
 
     def remember(self, key: Hashable, row: Any) -> None:
@@ -400,7 +402,7 @@ class Transaction:
         """Write the counters; called before they are read, and before the commit."""
         if self._counters:
             changes = [c.row(key) for key, c in self._counters.items()]
-            self._cursor.executemany(sql.ADD_TO_QUEUE.text, changes)
+            self.cursor.executemany(sql.ADD_TO_QUEUE.text, changes)
             for queue_id, counters in self._counters.items():
                 queue: QueueRow | None = self.recall(queue_id)
                 if queue is not None:
@@ -412,3 +414,12 @@ class Transaction:
             self._channel_counters.clear()
         if not self._knows_changes:
             self._rows.clear()
+
+
+def _bindable(rows: Sequence[Any]) -> Sequence[Any]:
+    """Return the parameters of rows as the driver binds them fastest.
+
+    It looks at each object whether it wants to be something else, which takes longer than
+    all the rest; but not at a bytearray.
+    """
+    return [*map(bytearray, rows)] if type(rows[0]) is bytes else rows

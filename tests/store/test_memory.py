@@ -29,6 +29,7 @@ from broker.errors import Conflict, Full, NotFound
 from broker.store import memory
 from broker.store import statements as sql
 from broker.store.handlers import execute
+from broker.store.handlers.deliveries import CONNECTION_LEASE
 from broker.store.statements import Bulk, Statement
 from broker.store.transaction import KNOWN_TABLES, QueueRow
 
@@ -48,7 +49,7 @@ def statements_of(store: Store, work: Callable[[], Any]) -> list[str]:
 
 def remembered(store: Store) -> list[QueueRow]:
     """Return the queues that are remembered, and hold them to their rows as another reads them."""
-    rows: dict[Any, Any] = store.database._memory._rows
+    rows: dict[Any, Any] = store.database._memory.rows
     queues = [row for row in rows.values() if isinstance(row, QueueRow)]
     with sqlite3.connect(store.path) as reader:
         for queue in queues:
@@ -125,7 +126,7 @@ def test_it_forgets_rather_than_grow(store: Store, monkeypatch: pytest.MonkeyPat
         store.run(QueueCreate(f"q{n}"))
     for n in range(20):
         store.run(QueueSend(f"q{n}", b"x"))
-        assert len(store.database._memory._rows) <= 10
+        assert len(store.database._memory.rows) <= 10
         assert f"q{n}" in [queue.name for queue in remembered(store)]
 
 
@@ -136,6 +137,44 @@ def test_what_is_remembered_is_changed_in_no_way_that_is_not_looked_at() -> None
             assert statement.of(1).changes not in KNOWN_TABLES, name
         elif isinstance(statement, Statement):
             assert statement.changes not in KNOWN_TABLES or "RETURNING" not in statement.text, name
+
+
+def test_who_feeds_a_queue_is_asked_again_once_anybody_does(store: Store) -> None:
+    store.run(QueueCreate("dead"))
+    store.run(QueueSend("dead", b"1"))
+    asked = [
+        [text for text in statements_of(store, pull) if "dead_letter =" in text]
+        for pull in [lambda: store.run(QueuePull("dead"))] * 2
+    ]
+    assert [len(texts) for texts in asked] == [1, 0]
+    store.run(QueueCreate("q", (("max_attempts", "1"), ("dead_letter", "dead"))))
+    store.run(QueuePull("dead"))
+    store.run(QueueSend("q", b"2"))
+    store.run(QueuePull("q", lease_ms=10))
+    store.now += 10
+    assert [message.body for message in store.run(QueuePull("dead", 2))] == [b"2"]
+
+
+def test_leases_of_connections_are_looked_for_once_as_long_as_nobody_else_writes(
+    store: Store,
+) -> None:
+    store.run(QueueCreate("q"))
+    for body in (b"1", b"2"):
+        store.run(QueueSend("q", body))
+    store.run(QueuePull("q"))
+    looked = [
+        [text for text in statements_of(store, pull) if f"due_at >= {CONNECTION_LEASE}" in text]
+        for pull in [lambda: store.run(QueuePull("q"))] * 2
+    ]
+    assert [len(texts) for texts in looked] == [1, 0]
+    # As a server does that is killed.
+    elsewhere(
+        store,
+        f"UPDATE broker_deliveries SET due_at = {CONNECTION_LEASE} "
+        "WHERE id = (SELECT min(id) FROM broker_deliveries)",
+    )
+    (back,) = store.run(QueuePull("q"))
+    assert back.body == b"1"
 
 
 def test_an_embedded_client_is_who_it_is_after_others_have_written(tmp_path: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sqlite3
 import tempfile
 from collections.abc import Sequence
 from pathlib import Path
@@ -51,6 +52,19 @@ def test_messages_alike_keep_their_order_bodies_and_sizes(store: Store, count: i
     pulled = store.run(QueuePull("a", 1000))
     assert [m.body for m in pulled] == [send.body for send in sends]
     assert {(m.sender, m.headers["n"]) for m in pulled} == {("alice", "same")}
+
+
+@pytest.mark.parametrize("count", [1, 2, MANY])
+def test_what_a_send_does_not_say_is_null_and_bodies_are_blobs(store: Store, count: int) -> None:
+    store.batch(*((store.alice, QueueSend("a", b"x")) for _ in range(count)))
+    with sqlite3.connect(store.path) as reader:
+        kinds = reader.execute(
+            "SELECT typeof(content_type), typeof(headers), typeof(due_at), typeof(expires_at), "
+            "typeof(ready_at), typeof(body), count(*) FROM broker_messages AS m "
+            "JOIN broker_deliveries AS d ON d.message_id = m.id GROUP BY 1, 2, 3, 4, 5, 6"
+        ).fetchall()
+    reader.close()
+    assert kinds == [("null", "null", "null", "null", "integer", "blob", count)]
 
 
 def test_runs_of_different_senders_queues_and_options_do_not_mix(store: Store) -> None:

@@ -164,6 +164,8 @@ FEEDERS = Draft(
     select(_QUEUES.c.name).where(_QUEUES.c.dead_letter == bindparam("n"), _QUEUES.c.leased > ZERO),
     "n",
 )
+#: Whether there is any queue whose dead go to one of that name.
+HAS_FEEDERS = Draft(select(_QUEUES.c.id).where(_QUEUES.c.dead_letter == bindparam("n")), "n")
 #: All queues in which something falls due; looked for once, as a server starts.
 BUSY_QUEUES = Draft(
     select(_QUEUES.c.name).where(or_(_QUEUES.c.leased > ZERO, _QUEUES.c.delayed > ZERO))

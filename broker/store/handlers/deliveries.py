@@ -135,7 +135,7 @@ def _claim(tx: Transaction, queue: QueueRow, claims: list[Claim], outcomes: list
     """Hand out what is ready in a queue, in order, to pulls in order."""
     if queue.expire_idle:
         _touch(tx, queue)
-    feeders = [existing_queue(tx, name) for (name,) in tx.all(sql.FEEDERS, (queue.name,))]
+    feeders = _feeders(tx, queue)
     for feeder in (*feeders, queue):
         make_due_ready(tx, feeder)
     counters = tx.counters(queue.id)
@@ -181,6 +181,17 @@ def _claim(tx: Transaction, queue: QueueRow, claims: list[Claim], outcomes: list
         tx.leaves(queue.name)
     remove(tx, popped)
     _note_waits(tx, (*feeders, queue), claims, outcomes)
+
+
+def _feeders(tx: Transaction, queue: QueueRow) -> list[QueueRow]:
+    """Return the queues whose dead come to a queue, as far as any may die there now."""
+    has_none = ("has no feeders", queue.id)
+    if tx.recall(has_none):
+        return []
+    if tx.one(sql.HAS_FEEDERS, (queue.name,)) is None:
+        tx.remember(has_none, True)
+        return []
+    return [existing_queue(tx, name) for (name,) in tx.all(sql.FEEDERS, (queue.name,))]
 
 
 def _note_waits(
@@ -244,8 +255,9 @@ def make_due_ready(tx: Transaction, queue: QueueRow) -> None:
     if queue.delayed + counters.delayed > 0:
         _end_delays(tx, queue)
     if queue.leased + counters.leased > 0:
-        if not tx.has_consumers:
-            end_connection_leases(tx, queue)
+        has_none = ("has no connection leases", queue.id)
+        if not (tx.has_consumers or tx.recall(has_none) or end_connection_leases(tx, queue)):
+            tx.remember(has_none, True)
         _end_leases(tx, queue)
 
 
@@ -350,6 +362,14 @@ def _may_be_run(receipts: Sequence[str]) -> bool:
     return receipts[-1] == f"{_delivery_of(receipts[0]) + len(receipts) - 1}.{generation}"
 
 
+def _is_run(receipts: Sequence[str]) -> bool:
+    """Return whether receipts are of deliveries in a row."""
+    if not _may_be_run(receipts):
+        return False
+    first, generation = _delivery_of(receipts[0]), receipts[0].partition(".")[2]
+    return receipts == [f"{first + place}.{generation}" for place in range(len(receipts))]
+
+
 def _ack(tx: Transaction, requests: list[Request]) -> list[Any]:
     if _ack_run(tx, requests):
         return [(None,) * len(command.receipts) for _, command in requests]
@@ -374,13 +394,10 @@ def _ack_run(tx: Transaction, requests: list[Request]) -> bool:
     """
     principal = requests[0].principal
     receipts = [receipt for _, command in requests for receipt in command.receipts]
-    if not _may_be_run(receipts):
+    if len(receipts) != 1 and not _is_run(receipts):
         return False
     first = _delivery_of(receipts[0])
     last = first + len(receipts) - 1
-    generation = receipts[0].partition(".")[2]
-    if receipts != [f"{delivery}.{generation}" for delivery in range(first, last + 1)]:
-        return False
     if any(other is not principal and other.id != principal.id for other, _ in requests):
         return False
     try:

@@ -14,6 +14,7 @@ from ...commands.request import Principal, Request
 from ...commands.sending import Sent, SentMany
 from ...errors import BrokerError, Denied, Invalid, NotFound
 from .. import statements as sql
+from ..dialect import NULL
 from ..transaction import CounterChanges, QueueRow, Transaction
 from .expiry import check_takes_alive, expire
 from .limits import is_limited, make_room_in_channel
@@ -44,34 +45,6 @@ def existing_channel(tx: Transaction, name: str) -> ChannelRow:
     if row is None:
         raise NotFound(f"there is no channel {name!r}")
     return ChannelRow(*row)
-
-
-class _Intake:
-    """What a batch of sends has brought to a queue and is not yet counted.
-
-    Attributes:
-        queue: its row.
-        is_limited: whether each send must look at :func:`~.limits.check_takes`.
-        ready, delayed: how many.
-        bytes: of their bodies.
-    """
-
-    __slots__ = ("bytes", "delayed", "is_limited", "queue", "ready")
-
-    def __init__(self, queue: QueueRow) -> None:
-        check_may_send(queue)
-        self.queue = queue
-        self.is_limited = is_limited(queue)
-        self.ready = self.delayed = self.bytes = 0
-
-    def count(self, tx: Transaction) -> None:
-        """Count what has come since the last time."""
-        counters = tx.counters(self.queue.id)
-        counters.ready += self.ready
-        counters.delayed += self.delayed
-        counters.bytes += self.bytes
-        tx.woken_queues[self.queue.name] += self.ready
-        self.ready = self.delayed = self.bytes = 0
 
 
 class _Keys:
@@ -140,7 +113,6 @@ class _Sends:
 
     def __init__(self, tx: Transaction, requests: list[Request]) -> None:
         self._tx = tx
-        self._intakes: dict[str, _Intake] = {}
         self._keys = _Keys(tx, _keys_of(tx, requests))
         self._next_id = tx.allocate(len(requests))
         # Taken, and not yet in the database.
@@ -148,58 +120,53 @@ class _Sends:
 
     def take(self, sender: str, command: QueueSend, bodies: list[bytes]) -> list[Any]:
         """Take sends that differ in their bodies alone; return their outcomes."""
+        tx = self._tx
         try:
-            intake = self._intake(command.queue)
+            queue = existing_queue(tx, command.queue)
+            check_may_send(queue)
         except BrokerError as refusal:
             return [refusal] * len(bodies)
         parts = [bodies]
         if (
             command.key is not None
-            or intake.is_limited
-            or max(map(len, bodies)) > self._tx.limits.max_message_bytes
+            or is_limited(queue)
+            or max(map(len, bodies)) > tx.limits.max_message_bytes
         ):
             # Each may be refused, or be a duplicate, by itself.
             parts = [[body] for body in bodies]
         outcomes: list[Any] = []
         for part in parts:
             try:
-                outcomes += self._take(intake, sender, command, part)
+                outcomes += self._take(queue, sender, command, part)
             except BrokerError as refusal:
                 outcomes += [refusal] * len(part)
         return outcomes
 
-    def _intake(self, name: str) -> _Intake:
-        intake = self._intakes.get(name)
-        if intake is None:
-            intake = self._intakes[name] = _Intake(existing_queue(self._tx, name))
-        return intake
-
     def _take(
-        self, intake: _Intake, sender: str, command: QueueSend, bodies: list[bytes]
+        self, queue: QueueRow, sender: str, command: QueueSend, bodies: list[bytes]
     ) -> Sequence[Any]:
         """Take one, or several where no rule looks at each; return their outcomes."""
-        tx, queue = self._tx, intake.queue
+        tx = self._tx
         names.check_body_size(len(bodies[0]), tx.limits.max_message_bytes)
         due_at, expires_at = _times(command, queue.ttl, tx.now)
         sent = self._keys.sent_before(queue.id, command.key)
         if sent is not None:
             return [Sent(sent[0], True)]
         tx.check_room()
-        if intake.is_limited:
+        if is_limited(queue):
             self._store()
             check_takes_alive(tx, queue, len(bodies[0]))
         first, count = self._next_id, len(bodies)
         self._next_id += count
         self._runs.append(_Run(first, sender, command, queue.id, due_at, expires_at, bodies))
-        intake.bytes += sum(map(len, bodies))
+        counters = tx.counters(queue.id)
+        counters.bytes += sum(map(len, bodies))
         if due_at is None:
-            intake.ready += count
+            counters.ready += count
+            tx.woken_queues[queue.name] += count
         else:
-            intake.delayed += count
+            counters.delayed += count
             tx.falls_due(queue.name, due_at)
-        if intake.is_limited:
-            # At once: what dies of another queue, to make room there, may want to go here.
-            intake.count(tx)
         tx.to_clean_up(expires_at)
         if command.key is None:
             return range(first, first + count)
@@ -207,11 +174,9 @@ class _Sends:
         return [Sent(first, False)]
 
     def finish(self) -> None:
-        """Store and count what was taken."""
+        """Store what was taken."""
         self._store()
         self._keys.store()
-        for intake in self._intakes.values():
-            intake.count(self._tx)
 
     def _store(self) -> None:
         """Store what was taken: long runs each in statements of their own, the others together."""
@@ -219,10 +184,10 @@ class _Sends:
         messages: list[Any] = []
         deliveries: list[Any] = []
         for first, sender, command, queue_id, due_at, expires_at, bodies in runs:
-            headers = _headers_text(command.headers) if command.headers else None
-            common = (sender, tx.now, command.content_type, headers)
+            headers = _headers_text(command.headers) if command.headers else NULL
+            common = (sender, tx.now, command.content_type or NULL, headers)
             rank = names.MAX_PRIORITY - command.priority
-            times = (None if due_at else tx.now, due_at, expires_at)
+            times = (NULL if due_at else tx.now, due_at or NULL, expires_at or NULL)
             if len(runs) == 1 or len(bodies) >= LONG_RUN:
                 tx.run_bulk(sql.INSERT_MESSAGES_ALIKE, bodies, first, *common)
                 sizes = list(map(len, bodies))

@@ -223,6 +223,10 @@ FEEDERS = Statement(
     ),
     None,
 )
+HAS_FEEDERS = Statement(
+    'SELECT broker_queues.id FROM broker_queues WHERE broker_queues.dead_letter = ?1',
+    None,
+)
 BUSY_QUEUES = Statement(
     (
         'SELECT broker_queues.name FROM broker_queues WHERE broker_queues.leased > 0 OR '
