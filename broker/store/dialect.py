@@ -30,8 +30,8 @@ UNSUITABLE_FILE_SYSTEMS = frozenset(
     ["nfs", "nfs4", "cifs", "smb3", "smbfs", "9p", "afs", "ceph", "glusterfs", "lustre", "virtiofs",
      "fuse.sshfs", "fuse.s3fs", "fuse.rclone", "fuse.glusterfs", "vboxsf", "prl_fs", "davfs"]
 )  # fmt: skip
-#: What SQLite binds as NULL too, for it has no NaN. The driver looks at each None, and not at
-#: a float, whether it wants to be something else: that takes longer than the rest of a parameter.
+#: What SQLite binds as NULL too, for it has no NaN. The driver asks each None, and no float,
+#: whether it wants to be something else: that takes longer than the rest of a parameter.
 NULL: Final = float("nan")
 
 

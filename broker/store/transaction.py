@@ -419,7 +419,7 @@ class Transaction:
 def _bindable(rows: Sequence[Any]) -> Sequence[Any]:
     """Return the parameters of rows as the driver binds them fastest.
 
-    It looks at each object whether it wants to be something else, which takes longer than
-    all the rest; but not at a bytearray.
+    It asks each object, but for a bytearray, whether it wants to be something else, which
+    takes longer than all the rest.
     """
     return [*map(bytearray, rows)] if type(rows[0]) is bytes else rows
