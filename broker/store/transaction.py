@@ -94,6 +94,7 @@ class Transaction:
     """One transaction of the store. Handlers never commit it.
 
     Attributes:
+        cursor: the driver's, closed before the commit; for the database, not for handlers.
         now: milliseconds since 1970, UTC, the same for the whole transaction.
         limits: what the broker allows.
         ids: where ids come from.
