@@ -154,6 +154,17 @@ def test_any_split_of_requests_gives_the_same(
     assert commands_in(data.draw(pieces(stream)), limits) == commands_in([stream], limits)
 
 
+def test_what_follows_a_run_is_not_the_first_line() -> None:
+    """Only there OPTIONS is a browser's word."""
+    parser = RequestParser(after_login(1024))
+    parser.expect([b"PING"])
+    parser.feed(b"*2\r\n$4\r\nPING\r\n$1\r\nx\r\nOPTIONS ")
+    assert parser.next() == Run([b"PING"], [b"x"])
+    assert parser.next() is None
+    parser.feed(b"x\r\n")
+    assert parser.next() == [b"OPTIONS", b"x"]
+
+
 @given(streams(requests | inline), LIMITS, st.data())
 def test_what_is_expected_changes_nothing_of_what_is_found(
     stream: bytes, limits: Limits, data: st.DataObject

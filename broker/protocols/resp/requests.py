@@ -246,8 +246,8 @@ class RequestParser:
             taken = self._split(chunk)
             if taken < len(chunk):
                 self._unsplittable = len(chunk)
-            if taken:
-                self._is_first_line = False
+        if taken:
+            self._is_first_line = False
         self._whole_size = taken
         return taken
 
