@@ -175,9 +175,12 @@ class OwnerLock:
             descriptor = self._open()
             if self._try(descriptor):
                 return None
-            owner = None
-            if not self._is_deleted(descriptor):
-                owner = _parse(os.pread(descriptor, _MAX_ENTRY_BYTES, 0))
+            if self._is_deleted(descriptor):
+                # At once, for nobody may hold the new one; but only once, before it waits.
+                descriptor = self._open()
+                if self._try(descriptor):
+                    return None
+            owner = _parse(os.pread(descriptor, _MAX_ENTRY_BYTES, 0))
             waited_s = time.monotonic() - started_at
             left_s = timeout_s - waited_s
             if owner is not None and owner.kind == SERVER and owner.ready:
@@ -296,7 +299,7 @@ class OwnerLock:
         """Take the lock if nobody holds it, and put this process's entry in the file.
 
         Returns:
-            Whether it has it; it may not for the file was deleted.
+            Whether it has it: not where another has, nor where the file was deleted.
         """
         try:
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)

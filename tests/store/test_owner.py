@@ -212,6 +212,17 @@ class TestHolding:
             lock.acquire(0)
         other.close()
 
+    def test_a_deleted_lock_file_keeps_nobody_waiting(self, lock: OwnerLock, database: str) -> None:
+        lock.acquire(0)
+        lock.release()
+        Path(lock_path(database)).unlink()
+        assert lock.acquire(0) is None
+
+        other = OwnerLock(database)
+        with pytest.raises(Unavailable):
+            other.acquire(0)
+        other.close()
+
 
 class TestWaiting:
     def test_embedded_holder_is_waited_for(
