@@ -12,9 +12,7 @@ from .grammar import Syntax
 
 #: The modules that have commands, by the order in which documents list them.
 NOUNS: Final = ("queue", "channel", "message", "dead", "user", "db", "status")
-
-
-#: Those that were asked for.
+# By their commands, of the nouns that were asked for.
 _SYNTAXES: Final[dict[type[Any], Syntax]] = {}
 
 

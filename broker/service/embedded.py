@@ -109,6 +109,7 @@ class EmbeddedBroker:
             until_due = (due_at - wall_clock_ms()) / 1000
             if until_due <= 0:
                 return True
+            # Nothing tells one process that another has written: it has to look.
             time.sleep(min(left, LOOK_SECONDS, until_due))
         return False
 

@@ -230,6 +230,7 @@ def test_a_body_that_looks_like_an_option_is_a_body() -> None:
 @pytest.mark.parametrize(
     "command",
     [
+        # What a type checker would refuse is here to be refused without one.
         QueueSend("q", "text"),  # type: ignore[arg-type]
         QueueSend("q", b"", priority=None),  # type: ignore[arg-type]
         QueueSend("q", b"", delay_ms=None),  # type: ignore[arg-type]
