@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import signal
 from collections.abc import Callable
 
 import pytest
@@ -26,6 +27,10 @@ settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "dev"))
 # Before any event loop exists, and inherited by the programs tests start: a
 # coroutine nobody awaits and a callback from the wrong thread are errors.
 os.environ["PYTHONASYNCIODEBUG"] = "1"
+
+# A shell has what it starts in the background ignore SIGINT, which programs inherit; those
+# that tests interrupt are to be as in a terminal, wherever the suite was started.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.fixture(scope="session")
