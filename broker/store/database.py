@@ -47,8 +47,7 @@ class Database:
         self._room = Room(path)
         # Of an owner that stays.
         self._checkpoints: Checkpoints | None = None
-        # What its ids go on with: those that are left, and how many are reserved at once.
-        self._ids: tuple[tuple[int, int], int] = (0, 0), 1
+        self._ids = Ids()
 
     @property
     def is_open(self) -> bool:
@@ -119,40 +118,6 @@ class Database:
         """
         return _Scope(self, now)
 
-    def _begin(self, now: int) -> Transaction:
-        cursor = self._opened().cursor()
-        ids = Ids(*self._ids)
-        try:
-            begin(cursor)
-            tx = Transaction(
-                cursor, now, self.limits, self._room, ids, self._memory,
-                has_consumers=self.has_consumers,
-            )  # fmt: skip
-        except BaseException as error:
-            self._roll_back(cursor, error)
-            raise
-        # Where another has written they are forgotten, also if this comes to nothing: the
-        # next transaction does not hear of it again.
-        self._ids = ids.left, ids.at_once
-        return tx
-
-    def _commit(self, tx: Transaction) -> None:
-        connection = self._opened()
-        try:
-            tx.flush()
-            # What the transaction has to tell is read later. Were it still open when the
-            # last reference goes, its statement would be reset under the next one's feet.
-            tx.cursor.close()
-            commit(connection)
-        except BaseException as error:
-            self._roll_back(tx.cursor, error)
-            raise
-        tx.committed()
-        self._ids = tx.ids.left, tx.ids.at_once
-        if tx.cuts_file:
-            with self.errors():
-                cut_file(connection)
-
     def _roll_back(self, cursor: sqlite3.Cursor, error: BaseException) -> None:
         """Undo a transaction, and raise what its error means, if that is one of the database."""
         with self.errors():
@@ -160,6 +125,10 @@ class Database:
             self._opened().rollback()
             if isinstance(error, sqlite3.Error):
                 raise error
+
+    def _cut_file(self) -> None:
+        with self.errors():
+            cut_file(self._opened())
 
     def _opened(self) -> sqlite3.Connection:
         if self._connection is None:
@@ -173,7 +142,7 @@ class Database:
         """
         with self.errors():
             self._checkpoints = Checkpoints(self._opened(), self.path)
-        self._ids = self._ids[0], BLOCK
+        self._ids.at_once = BLOCK
 
     @property
     def is_checkpoint_due(self) -> bool:
@@ -223,7 +192,7 @@ class Database:
             is_owned: whether the caller holds the owner lock, as it should; without it nothing
                 is written.
         """
-        (first, end), _ = self._ids
+        first, end = self._ids.left
         if is_owned and first != end and self._connection is not None:
             # A disk that is full or fails: then they are never given out, and nothing is lost.
             with suppress(BrokerError, StoreFailure), self.transaction(0) as tx:
@@ -236,7 +205,7 @@ class Database:
 
     def _end_keeping(self) -> None:
         checkpoints, self._checkpoints = self._checkpoints, None
-        self._ids = (0, 0), 1
+        self._ids = Ids()
         if checkpoints is not None:
             checkpoints.close()
 
@@ -252,21 +221,51 @@ class _Scope:
     pays for it.
     """
 
-    __slots__ = ("_database", "_now", "_tx")
+    __slots__ = ("_database", "_ids_left", "_now", "_tx")
 
     def __init__(self, database: Database, now: int) -> None:
         self._database = database
         self._now = now
 
     def __enter__(self) -> Transaction:
-        self._tx = self._database._begin(self._now)
+        database = self._database
+        cursor = database._opened().cursor()
+        ids, memory = database._ids, database._memory
+        try:
+            version = begin(cursor)
+        except BaseException as error:
+            database._roll_back(cursor, error)
+            raise
+        if not memory.holds(version):
+            # What is sent here from now on comes after what others have sent.
+            ids.forget()
+        self._ids_left = ids.left
+        self._tx = Transaction(
+            cursor, self._now, database.limits, database._room, ids, memory.rows,
+            has_consumers=database.has_consumers,
+        )  # fmt: skip
         return self._tx
 
     def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:
-        if error is None:
-            self._database._commit(self._tx)
-        else:
-            self._database._roll_back(self._tx.cursor, error)
+        if error is not None:
+            self._undo(error)
+            return
+        tx = self._tx
+        try:
+            tx.flush()
+            commit(tx.cursor)
+        except BaseException as failure:
+            self._undo(failure)
+            raise
+        if tx.cuts_file:
+            self._database._cut_file()
+
+    def _undo(self, error: BaseException) -> None:
+        """Undo it, in the database and in what is known of it."""
+        database = self._database
+        database._ids.left = self._ids_left
+        database._memory.rows.clear()
+        database._roll_back(self._tx.cursor, error)
 
 
 def _size(path: str) -> int:

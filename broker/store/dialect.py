@@ -219,19 +219,23 @@ def translate(
     return meaning(path, error) if meaning else None
 
 
-def begin(cursor: sqlite3.Cursor) -> None:
-    """Begin a transaction that may write."""
+def begin(cursor: sqlite3.Cursor) -> int:
+    """Begin a transaction that may write.
+
+    Returns:
+        A number that is another once some other connection has written.
+    """
     cursor.execute("BEGIN IMMEDIATE")
+    version: int = cursor.execute("PRAGMA data_version").fetchone()[0]
+    return version
 
 
-def commit(connection: sqlite3.Connection) -> None:
-    """Commit it; a refused one leaves the transaction, and its lock, open."""
-    connection.commit()
+def commit(cursor: sqlite3.Cursor) -> None:
+    """Commit it; a refused one leaves the transaction, and its lock, open.
 
-
-def data_version(cursor: sqlite3.Cursor) -> int:
-    """Return a number that is another once some other connection has written."""
-    return int(cursor.execute("PRAGMA data_version").fetchone()[0])
+    Whatever statement the cursor was at is over by that.
+    """
+    cursor.execute("COMMIT")
 
 
 def _full(path: str, error: sqlite3.Error) -> BrokerError:

@@ -19,23 +19,18 @@ SMALL_BLOCK: Final = 64
 
 
 class Ids:
-    """The ids that one transaction gives out.
+    """The ids that the transactions of one owner give out.
 
-    It changes nothing that outlives the transaction: the owner takes it over when that
-    is committed, and what a rollback undoes is undone here by going back to :attr:`left`.
-
-    Args:
-        left: those of before, from the first to before the end.
-        at_once: how many are reserved at least.
+    What a rollback undoes is undone here by going back to what was :attr:`left`.
     """
 
     __slots__ = ("at_once", "left")
 
-    def __init__(self, left: tuple[int, int], at_once: int) -> None:
+    def __init__(self) -> None:
         #: Reserved and not given out: from the first to before the end.
-        self.left = left
-        #: How many are reserved at least, the next time: as many again.
-        self.at_once = at_once
+        self.left = 0, 0
+        #: How many are reserved at least, the next time.
+        self.at_once = 1
 
     def take(self, count: int, reserve: Callable[[int], int]) -> int:
         """Return the first of ``count`` ids in a row that were never given out before.

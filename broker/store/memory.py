@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Mapping
+from collections.abc import Hashable
 from typing import Any, Final
 
-#: Beyond that all is forgotten: a row takes some 500 bytes.
+#: A transaction that begins with more begins with none: a row takes some 500 bytes.
 MOST_REMEMBERED: Final = 4000
 
 
 class Memory:
-    """Rows that were read or written, as they are committed, by their keys.
+    """Rows that were read or written, as they are in the database, by their keys.
+
+    A transaction notes here what it finds and changes; if it is rolled back all is forgotten.
 
     They hold as long as no other connection writes, and SQLite tells whether one has:
     nobody of ours does while the owner lock is held, but an embedded owner lets go of it,
@@ -24,27 +26,15 @@ class Memory:
         #: What is known, by keys.
         self.rows: dict[Hashable, Any] = {}
 
-    def begin(self, version: int) -> bool:
-        """Forget all if another connection has written since the last transaction.
+    def holds(self, version: int) -> bool:
+        """Return whether it holds as a transaction begins; what does not is forgotten.
 
         Args:
-            version: ``PRAGMA data_version``, in a transaction that may write.
-
-        Returns:
-            Whether it still holds.
+            version: ``PRAGMA data_version``, in a transaction that may write: it is another
+                once another connection has written.
         """
-        if version == self._version:
-            return True
-        self._version = version
-        self.rows.clear()
-        return False
-
-    def learn(self, rows: Mapping[Hashable, Any]) -> None:
-        """Remember what a committed transaction has found or changed."""
-        if len(self.rows) + len(rows) > MOST_REMEMBERED:
+        is_valid = version == self._version
+        if not is_valid or len(self.rows) > MOST_REMEMBERED:
+            self._version = version
             self.rows.clear()
-        self.rows.update(rows)
-
-    def forget(self) -> None:
-        """Remember nothing."""
-        self.rows.clear()
+        return is_valid

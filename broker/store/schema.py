@@ -72,7 +72,7 @@ def _make(connection: sqlite3.Connection) -> None:
         cursor.execute(_SEQUENCE, (ID_SEQUENCE,))
         for statement in _STAMP:
             cursor.execute(statement)
-        commit(connection)
+        commit(cursor)
     except BaseException:
         connection.rollback()
         raise

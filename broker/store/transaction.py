@@ -11,9 +11,7 @@ from typing import Any, NamedTuple
 from ..errors import Full
 from ..tables import ID_SEQUENCE, QUEUES, USERS
 from . import statements as sql
-from .dialect import data_version
 from .ids import Ids
-from .memory import Memory
 from .room import Room
 from .statements import BULK_SIZES, Bulk, ByIds, Statement
 
@@ -91,7 +89,9 @@ class CounterChanges:
 
 
 class Transaction:
-    """One transaction of the store. Handlers never commit it.
+    """One transaction of the store, begun by its :class:`~.database.Database`.
+
+    Handlers never commit it.
 
     Attributes:
         cursor: the driver's, closed before the commit; for the database, not for handlers.
@@ -115,6 +115,12 @@ class Transaction:
         cuts_file: whether the file is to be cut after the commit, before anybody is told.
     """
 
+    clean_up_at: int | None = None
+    left_to_clean_up = False
+    cuts_file = False
+    # Whether what is known holds all that this transaction has changed of such.
+    _knows_changes = True
+
     def __init__(
         self,
         cursor: sqlite3.Cursor,
@@ -122,10 +128,11 @@ class Transaction:
         limits: Limits,
         room: Room,
         ids: Ids,
-        memory: Memory,
+        known: dict[Hashable, Any],
         *,
         has_consumers: bool,
     ) -> None:
+        self.cursor = cursor
         self.now = now
         self.limits = limits
         self.ids = ids
@@ -134,32 +141,15 @@ class Transaction:
         self.woken_channels: defaultdict[str, int] = defaultdict(int)
         self.due: dict[str, int] = {}
         self.channels_due: dict[str, int] = {}
-        self.clean_up_at: int | None = None
-        self.left_to_clean_up = False
         self.ended: set[str] = set()
         self.changed_users: set[int] = set()
-        self.cuts_file = False
         self._room = room
-        self.cursor = cursor
         # Rows as they are now, by their keys: a queue by its name and its id, a principal
-        # by ``("uid", uid)``. Those of before are the memory's, as long as all that this
-        # transaction has changed of such is here.
-        self._rows: dict[Hashable, Any] = {}
-        self._memory = memory
-        self._knows_changes = True
-        if not memory.begin(data_version(cursor)):
-            ids.forget()
-        self._before = memory.rows
+        # by ``("uid", uid)``. After a rollback their owner forgets them.
+        self._known = known
         self._counters: dict[int, CounterChanges] = {}
         self._channel_counters: dict[int, CounterChanges] = {}
         self._users: dict[int, str] = {}
-
-    def committed(self) -> None:
-        """Take note that it was: what it knows is what the database holds."""
-        if self._knows_changes:
-            self._memory.learn(self._rows)
-        else:
-            self._memory.forget()
 
     # --- statements ---
 
@@ -268,7 +258,6 @@ class Transaction:
             self._counters.clear()
             self._channel_counters.clear()
             self._forget()
-            self._rows.clear()
             self.ids.left = ids_left
             (
                 self.woken_queues, self.woken_channels, self.due, self.channels_due,
@@ -314,8 +303,7 @@ class Transaction:
 
     def recall(self, key: Hashable) -> Any:
         """Return what is known by a key without asking the database, or None."""
-        found = self._rows.get(key)
-        return self._before.get(key) if found is None else found
+        return self._known.get(key)
 
     def _forget(self) -> None:
         """Know nothing any more: something changes it that is not looked through.
@@ -323,12 +311,11 @@ class Transaction:
         Rows are read once more from then on, and once more after the counters were written.
         """
         self._knows_changes = False
-        self._before = {}
-        self._rows.clear()
+        self._known.clear()
 
     def remember(self, key: Hashable, row: Any) -> None:
-        """Know a row by a key: from its commit on in later transactions too."""
-        self._rows[key] = row
+        """Know a row by a key, as it is once this is committed; in later transactions too."""
+        self._known[key] = row
 
     # --- users ---
 
@@ -344,19 +331,19 @@ class Transaction:
 
     def find_queue(self, name: str) -> QueueRow | None:
         """Return a queue by name, as it was when its counters were written last."""
-        found: QueueRow | None = self.recall(name)
+        found: QueueRow | None = self._known.get(name)
         return found or self._found(self.one(sql.FIND_QUEUE, (name,)))
 
     def find_queue_by_id(self, queue_id: int) -> QueueRow | None:
         """Return a queue by id, as it was when its counters were written last."""
-        found: QueueRow | None = self.recall(queue_id)
+        found: QueueRow | None = self._known.get(queue_id)
         return found or self._found(self.one(sql.FIND_QUEUE_BY_ID, (queue_id,)))
 
     def _found(self, row: Any) -> QueueRow | None:
         if row is None:
             return None
         queue: QueueRow = tuple.__new__(QueueRow, row)
-        self._rows[queue.name] = self._rows[queue.id] = queue
+        self._known[queue.name] = self._known[queue.id] = queue
         return queue
 
     def forget_queues(self) -> None:
@@ -402,19 +389,19 @@ class Transaction:
     def flush(self) -> None:
         """Write the counters; called before they are read, and before the commit."""
         if self._counters:
-            changes = [c.row(key) for key, c in self._counters.items()]
-            self.cursor.executemany(sql.ADD_TO_QUEUE.text, changes)
-            for queue_id, counters in self._counters.items():
-                queue: QueueRow | None = self.recall(queue_id)
+            known = self._known
+            for queue_id, changes in self._counters.items():
+                self.cursor.execute(sql.ADD_TO_QUEUE.text, changes.row(queue_id))
+                queue: QueueRow | None = known.get(queue_id)
                 if queue is not None:
-                    self._rows[queue.name] = self._rows[queue_id] = counters.added_to(queue)
+                    known[queue.name] = known[queue_id] = changes.added_to(queue)
             self._counters.clear()
         if self._channel_counters:
-            changes = [c.row(key) for key, c in self._channel_counters.items()]
-            self.run_many(sql.ADD_TO_SUBSCRIPTIONS, changes)
+            changed = [c.row(key) for key, c in self._channel_counters.items()]
+            self.run_many(sql.ADD_TO_SUBSCRIPTIONS, changed)
             self._channel_counters.clear()
         if not self._knows_changes:
-            self._rows.clear()
+            self._known.clear()
 
 
 def _bindable(rows: Sequence[Any]) -> Sequence[Any]:

@@ -55,14 +55,16 @@ def reply_before_commit() -> None:
     commit: Any = database.commit  # type: ignore[attr-defined]
     last = time.monotonic()
 
-    def begin_or_go_on(cursor: Any) -> None:
+    def begin_or_go_on(cursor: Any) -> int:
         if not cursor.connection.in_transaction:
             begin(cursor)
+        # No other process writes there.
+        return 0
 
-    def commit_lazily(connection: Any) -> None:
+    def commit_lazily(cursor: Any) -> None:
         nonlocal last
         if time.monotonic() - last > LAZY_SECONDS:
-            commit(connection)
+            commit(cursor)
             last = time.monotonic()
 
     database.begin = begin_or_go_on  # type: ignore[attr-defined]

@@ -158,7 +158,7 @@ def test_a_disk_that_fails_at_the_end_loses_them_and_nothing_else(
 ) -> None:
     (given,) = send(kept)
 
-    def fail(connection: object) -> None:
+    def fail(cursor: object) -> None:
         raise StoreFailure("the disk has failed")
 
     with monkeypatch.context() as patched:
