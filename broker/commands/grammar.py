@@ -365,36 +365,79 @@ def check(syntax: Syntax, command: Any) -> None:
     Raises:
         Invalid, TooBig: as the fields' kinds say.
     """
-    for argument in syntax.arguments:
-        value = getattr(command, argument.field)
-        if argument.repeated:
-            _check_count(argument, len(value))
-            for item in value:
-                argument.kind.check(item)
-        else:
-            argument.kind.check(value)
-    defaults: dict[str, Any] = getattr(syntax.command, "_field_defaults", {})
-    options = command[len(syntax.arguments) :]
-    if len(options) == len(defaults) and all(map(operator.is_, options, defaults.values())):
-        # None was given, as mostly.
-        if syntax.rule is not None:
-            syntax.rule(command, ())
-        return
-    for option in syntax.options:
-        value = getattr(command, option.field)
-        # None is "not given" only where that is what leaving it out means.
-        absent = value is None and defaults.get(option.field) is None
-        if option.kind is not None and not absent:
-            option.kind.check(value)
-    if syntax.settings:
-        check_settings(syntax, command.settings)
-    if syntax.tail is not None and getattr(command, syntax.tail.field) is not None:
-        check(syntax.tail.syntax(), getattr(command, syntax.tail.field))
-    for field in syntax.progress:
-        if getattr(command, field) != defaults[field]:
-            raise Invalid(f"{field} is not for callers")
+    form = _FORMS.get(syntax.command) or _form_of(syntax)
+    for check_argument, value in zip(form.arguments, command, strict=False):
+        check_argument(value)
+    options = command[len(form.arguments) :]
+    given: list[str] = []
+    if not all(map(operator.is_, options, form.defaults)):
+        for (field, check_field), value, default in zip(
+            form.fields, options, form.defaults, strict=True
+        ):
+            if value is not default:
+                check_field(value)
+                if value != default:
+                    given.append(field)
     if syntax.rule is not None:
-        syntax.rule(command, [f for f, d in defaults.items() if getattr(command, f) != d])
+        syntax.rule(command, given)
+
+
+class _Form(NamedTuple):
+    """How the fields of a command are checked, in their order.
+
+    Attributes:
+        arguments: a check for each of its arguments, which come first.
+        fields: each other field with its check.
+        defaults: of those, which need none.
+    """
+
+    arguments: tuple[Callable[[Any], object], ...]
+    fields: tuple[tuple[str, Callable[[Any], object]], ...]
+    defaults: tuple[Any, ...]
+
+
+_FORMS: dict[type, _Form] = {}
+
+
+def _form_of(syntax: Syntax) -> _Form:
+    command: Any = syntax.command
+    others = command._fields[len(syntax.arguments) :]
+    checks: dict[str, Callable[[Any], object]] = {
+        option.field: option.kind.check if option.kind is not None else _anything
+        for option in syntax.options
+    }
+    if syntax.settings:
+        checks["settings"] = partial(check_settings, syntax)
+    if syntax.tail is not None:
+        tail = syntax.tail
+        checks[tail.field] = lambda behind: check(tail.syntax(), behind)
+    for field in syntax.progress:
+        checks[field] = partial(_not_for_callers, field, command._field_defaults[field])
+    form = _FORMS[command] = _Form(
+        tuple(
+            partial(_check_each, argument) if argument.repeated else argument.kind.check
+            for argument in syntax.arguments
+        ),
+        # What no door spells is for who made it to check.
+        tuple((field, checks.get(field, _anything)) for field in others),
+        tuple(command._field_defaults.get(field) for field in others),
+    )
+    return form
+
+
+def _check_each(argument: Argument, values: Sequence[Any]) -> None:
+    _check_count(argument, len(values))
+    for value in values:
+        argument.kind.check(value)
+
+
+def _anything(value: object) -> None:
+    """Allow any value, as of a flag, which is true or not."""
+
+
+def _not_for_callers(field: str, default: object, value: object) -> None:
+    if value != default:
+        raise Invalid(f"{field} is not for callers")
 
 
 def check_settings(
@@ -437,6 +480,8 @@ def default_settings(known: tuple[Setting, ...]) -> dict[str, Any]:
 
 def exclusive(given: Collection[str], *fields: str) -> None:
     """Refuse a command in which more than one of ``fields`` is ``given``."""
+    if len(given) < 2:
+        return
     both = [field for field in fields if field in given]
     if len(both) > 1:
         words = [field.removesuffix("_ms").replace("_", " ") for field in both]
