@@ -44,7 +44,7 @@ class LocalTransport:
 
     def execute(self, command: Any) -> Any:
         """Execute a command wherever the database is at home at this moment."""
-        waits_until = time.monotonic() + getattr(command, "wait_ms", 0) / 1000
+        began = time.monotonic()
         for _ in range(MAX_TURNS):
             server = self._server
             if server is None and self._embedded is None:
@@ -60,8 +60,9 @@ class LocalTransport:
                 self._leave_server()
                 if getattr(command, "wait_ms", 0):
                     # A pull that has waited at one owner waits for the rest at the next.
-                    left_ms = round((waits_until - time.monotonic()) * 1000)
-                    command = command._replace(wait_ms=max(0, left_ms))
+                    waited_ms = round((time.monotonic() - began) * 1000)
+                    command = command._replace(wait_ms=max(0, command.wait_ms - waited_ms))
+                    began = time.monotonic()
         raise Unavailable(f"the owner of {self._address.path} keeps changing")
 
     def consume(self, queue: str, prefetch: int) -> Source | None:

@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Callable
-from typing import Any, TypeVar
+from collections.abc import Callable, Mapping
+from functools import cache
+from typing import Any, Final, NoReturn, TypeVar
 
 from ..commands.channel import ChannelDelete, ChannelPull, ChannelUnsubscribe
 from ..commands.queue import QueueCancel, QueueConsume, QueueDelete, QueuePull
 from ..commands.request import Principal, Request, Unfinished
 from ..commands.status import Status
 from ..commands.table import syntax_of
-from ..commands.user import UserDelete
+from ..commands.user import UserCreate, UserDelete, UserPassword
 from ..errors import Invalid, NotFound, Unavailable
 from ..store.database import Database
 from ..store.dialect import StoreFailure
@@ -36,8 +37,6 @@ NEVER = 2**62
 #: By what a transaction knows when there is something to be cleaned up.
 _CALM_UNTIL = ("calm until",)
 
-_REMOVING = (QueueDelete, ChannelDelete, ChannelUnsubscribe, UserDelete)
-
 
 class EmbeddedBroker:
     """Executes commands on a database file; for one thread at a time.
@@ -60,7 +59,7 @@ class EmbeddedBroker:
         self._act_as = act_as
         self._timeout_s = timeout_s
         # What the system calls the process's user, looked up once.
-        self._logins: dict[int, str] = {}
+        self._login_name = cache(login_name)
         self._database = Database(path, Limits(max_message_bytes))
         self._lock = OwnerLock(path)
 
@@ -71,21 +70,36 @@ class EmbeddedBroker:
             BrokerError: refused; nothing was changed.
             ServerRunning: a server owns the database.
         """
-        command = with_hash(command)
-        if isinstance(command, Status):
-            raise Unavailable(f"no server is running for {self._path}")
-        if isinstance(command, QueuePull | ChannelPull) and command.wait_ms:
-            return self._pull_waiting(command)
-        if isinstance(command, QueueConsume | QueueCancel):
-            raise Invalid("messages are pushed by a server only: pull, or consume in the library")
+        way = _WAYS.get(type(command))
+        return self._do(command) if way is None else way(self, command)
+
+    def _do(self, command: Any) -> Any:
+        """Execute a command, slice by slice if it goes in such."""
         outcome, _ = self._transact(command)
-        while isinstance(outcome, Unfinished):
+        while type(outcome) is Unfinished:
             began = time.monotonic()
             outcome, _ = self._transact(outcome.command)
             self._let_others_in(began)
-        if isinstance(command, _REMOVING):
-            self._finish_removals()
         return outcome
+
+    def _do_hashed(self, command: UserCreate | UserPassword) -> Any:
+        """Execute a command that may carry a password."""
+        return self._do(with_hash(command))
+
+    def _remove(self, command: Any) -> Any:
+        """Execute a deletion, and take away all that it leaves."""
+        outcome = self._do(command)
+        self._finish_removals()
+        return outcome
+
+    def _refuse_status(self, _: Status) -> NoReturn:
+        raise Unavailable(f"no server is running for {self._path}")
+
+    def _refuse_pushes(self, _: QueueConsume | QueueCancel) -> NoReturn:
+        raise Invalid("messages are pushed by a server only: pull, or consume in the library")
+
+    def _pull(self, command: QueuePull | ChannelPull) -> Any:
+        return self._pull_waiting(command) if command.wait_ms else self._do(command)
 
     def _pull_waiting(self, command: QueuePull | ChannelPull) -> Any:
         """Pull; while there is nothing, look again when the file changed or something is due.
@@ -96,9 +110,11 @@ class EmbeddedBroker:
         is_over = False
         while True:
             seen = self._stamps()
-            outcome, due_at = self._transact(command)
+            outcome, tx = self._transact(command)
             if outcome or is_over:
                 return outcome
+            # What expires elsewhere may be what is waited for here.
+            due_at = min([*tx.due.values(), tx.clean_up_at or 0])
             is_over = not self._wait(seen, deadline, due_at)
 
     def _wait(self, seen: object, deadline: float, due_at: int) -> bool:
@@ -117,29 +133,28 @@ class EmbeddedBroker:
         """Return what changes with every commit: times and sizes of the file and its log."""
         return tuple(_stamp(path) for path in (self._path, f"{self._path}-wal"))
 
-    def _transact(self, command: Any) -> tuple[Any, int]:
+    def _transact(self, command: Any) -> tuple[Any, Transaction]:
         """Execute a command in one transaction.
 
         Returns:
-            Its result, and if it was a waiting pull that found nothing, when
-            something in that queue falls due, or there is something to be cleaned up.
+            Its result, and what the transaction has to tell.
         """
-
-        def work(tx: Transaction) -> tuple[Any, int]:
-            (outcome,) = execute(tx, [Request(self._principal(tx), command)])
-            # What expires elsewhere may be what is waited for here.
-            return outcome, min([*tx.due.values(), self._clean_up(tx)])
-
         creates = syntax_of(type(command)).creates
         if not creates and not os.access(self._path, os.F_OK):
             raise NotFound(f"there is no database {self._path}")
-        outcome, due_at = self._as_owner(work, creates=creates)
+
+        def work(tx: Transaction) -> Any:
+            (outcome,) = execute(tx, (Request(self._principal(tx), command),))
+            self._clean_up(tx)
+            return outcome
+
+        outcome, tx = self._as_owner(work, creates=creates)
         if isinstance(outcome, Exception):
             raise outcome
-        return outcome, due_at
+        return outcome, tx
 
-    def _clean_up(self, tx: Transaction) -> int:
-        """Take away a slice of what has had its time; return when there is more to be.
+    def _clean_up(self, tx: Transaction) -> None:
+        """Take away a slice of what has had its time, or note when there will be something.
 
         It is known until when there is nothing, as long as nobody else has written.
         """
@@ -150,10 +165,8 @@ class EmbeddedBroker:
             else:
                 upkeep.note_next_clean_up(tx)
                 calm_until = NEVER
-        if tx.clean_up_at is not None:
-            calm_until = min(calm_until, tx.clean_up_at)
-        tx.remember(_CALM_UNTIL, calm_until)
-        return calm_until
+        tx.to_clean_up(calm_until)
+        tx.remember(_CALM_UNTIL, tx.clean_up_at)
 
     def _finish_removals(self) -> None:
         """Take away what a deletion left, letting others in between the slices.
@@ -170,7 +183,7 @@ class EmbeddedBroker:
         while more:
             began = time.monotonic()
             try:
-                more = self._as_owner(work)
+                more, _ = self._as_owner(work)
             except ServerRunning:
                 return
             if more:
@@ -186,24 +199,23 @@ class EmbeddedBroker:
 
     def _principal(self, tx: Transaction) -> Principal:
         uid = os.geteuid()
-        if uid not in self._logins:
-            self._logins[uid] = login_name(uid)
-        principal = users.principal_of_uid(tx, uid, self._logins[uid])
+        principal = users.principal_of_uid(tx, uid, self._login_name(uid))
         if self._act_as is None:
             return principal
         return users.acting_as(tx, principal, self._act_as)
 
     def _as_owner(
         self, work: Callable[[Transaction], _Result], *, creates: bool = False
-    ) -> _Result:
-        """Return what some work returns, done in one transaction under the lock."""
+    ) -> tuple[_Result, Transaction]:
+        """Do some work in one transaction under the lock; return its result, and that."""
         owner = self._lock.acquire(self._timeout_s)
         if owner is not None:
             raise ServerRunning(owner)
         try:
             self._database.open(create=creates)
             with self._database.transaction(wall_clock_ms()) as tx:
-                return work(tx)
+                result = work(tx)
+            return result, tx
         except StoreFailure as failure:
             raise Unavailable(
                 f"the disk or the file failed, and whether this was stored is not known: {failure}"
@@ -228,6 +240,22 @@ class EmbeddedBroker:
                 if owned:
                     self._lock.release()
         self._lock.close()
+
+
+#: How a command is executed that is not one transaction as it stands.
+_WAYS: Final[Mapping[type, Callable[[EmbeddedBroker, Any], Any]]] = {
+    Status: EmbeddedBroker._refuse_status,
+    QueueConsume: EmbeddedBroker._refuse_pushes,
+    QueueCancel: EmbeddedBroker._refuse_pushes,
+    QueuePull: EmbeddedBroker._pull,
+    ChannelPull: EmbeddedBroker._pull,
+    UserCreate: EmbeddedBroker._do_hashed,
+    UserPassword: EmbeddedBroker._do_hashed,
+    QueueDelete: EmbeddedBroker._remove,
+    ChannelDelete: EmbeddedBroker._remove,
+    ChannelUnsubscribe: EmbeddedBroker._remove,
+    UserDelete: EmbeddedBroker._remove,
+}
 
 
 def wall_clock_ms() -> int:

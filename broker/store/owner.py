@@ -172,7 +172,7 @@ class OwnerLock:
         started_at = self._leave_a_gap()
         pause_s = _FIRST_PAUSE_S
         while True:
-            descriptor = self._open()
+            descriptor = self._open() if self._descriptor is None else self._descriptor
             if self._try(descriptor):
                 return None
             if self._is_deleted(descriptor):

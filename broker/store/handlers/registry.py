@@ -26,15 +26,15 @@ def execute(tx: Transaction, requests: Sequence[Request]) -> list[Any]:
     Returns:
         For each request its result, or the :class:`BrokerError` that refused it.
     """
+    if len(requests) == 1:
+        return _execute_kind(tx, type(requests[0].command), [*requests])
     kinds = [type(command) for _, command in requests]
     if len({*kinds}) == 1:
-        outcomes = _execute_kind(tx, kinds[0], [*requests])
-    else:
-        outcomes = []
-        for kind, group in groupby(kinds):
-            start = len(outcomes)
-            outcomes += _execute_kind(tx, kind, [*requests[start : start + len([*group])]])
-    tx.flush()
+        return _execute_kind(tx, kinds[0], [*requests])
+    outcomes: list[Any] = []
+    for kind, group in groupby(kinds):
+        start = len(outcomes)
+        outcomes += _execute_kind(tx, kind, [*requests[start : start + len([*group])]])
     return outcomes
 
 
