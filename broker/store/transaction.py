@@ -17,12 +17,24 @@ from .statements import BULK_SIZES, Bulk, ByIds, Statement
 
 #: Whose rows are remembered; a statement that changes one is noticed by :meth:`Transaction.run`.
 KNOWN_TABLES = frozenset([QUEUES, USERS])
+#: By what it is known when the next of what is ready or delayed expires; or some time before.
+NEXT_EXPIRY = ("next expiry",)
 #: Wakes whoever waits for a queue that is gone.
 EVERYONE = 1_000_000_000
 
 
-class QueueRow(NamedTuple):
-    """A queue as the handlers know it; the counters are those before this transaction."""
+class QueueRow:
+    """A queue as the handlers know it: a row of :data:`~.statements.FIND_QUEUE`.
+
+    Its counters are those of before, until the changes to them are written
+    (:meth:`Transaction.flush`).
+    """
+
+    __slots__ = (
+        "id", "name", "owner_id", "channel_id", "ready", "delayed", "leased", "dead", "bytes",
+        "sends_paused", "pulls_paused", "max_attempts", "dead_letter", "backoff", "ttl",
+        "on_expire", "max_messages", "max_bytes", "on_full", "expire_idle", "idle_at",
+    )  # fmt: skip
 
     id: int
     name: str
@@ -45,6 +57,14 @@ class QueueRow(NamedTuple):
     on_full: str
     expire_idle: int
     idle_at: int | None
+
+    def __init__(self, row: tuple[Any, ...]) -> None:
+        (
+            self.id, self.name, self.owner_id, self.channel_id, self.ready, self.delayed,
+            self.leased, self.dead, self.bytes, self.sends_paused, self.pulls_paused,
+            self.max_attempts, self.dead_letter, self.backoff, self.ttl, self.on_expire,
+            self.max_messages, self.max_bytes, self.on_full, self.expire_idle, self.idle_at,
+        ) = row  # fmt: skip
 
     @property
     def held(self) -> int:
@@ -75,17 +95,13 @@ class CounterChanges:
         """Return the parameters of the statement that adds these changes."""
         return self.ready, self.delayed, self.leased, self.dead, self.bytes, self.dropped, key
 
-    def added_to(self, queue: QueueRow) -> QueueRow:
-        """Return a queue as it is once that statement has run."""
-        id_, name, owner_id, channel_id, ready, delayed, leased, dead, size, *rest = queue
-        # As `_replace` would, but for its detour through Python.
-        return tuple.__new__(
-            QueueRow,
-            (
-                id_, name, owner_id, channel_id, ready + self.ready, delayed + self.delayed,
-                leased + self.leased, dead + self.dead, size + self.bytes, *rest,
-            ),
-        )  # fmt: skip
+    def add_to(self, queue: QueueRow) -> None:
+        """Let a queue know what was added to its row."""
+        queue.ready += self.ready
+        queue.delayed += self.delayed
+        queue.leased += self.leased
+        queue.dead += self.dead
+        queue.bytes += self.bytes
 
 
 class Transaction:
@@ -168,6 +184,10 @@ class Transaction:
         """Run a statement and return all its rows."""
         self.cursor.execute(statement.text, parameters)
         return self.cursor.fetchall()
+
+    def each(self, statement: Statement, parameters: Sequence[Any]) -> Iterator[Any]:
+        """Run a statement and yield its rows as they are asked for, until another is run."""
+        return self.cursor.execute(statement.text, parameters)
 
     def stream(self, statement: Statement, parameters: Sequence[Any]) -> Any:
         """Run a statement on a cursor of its own, to be fetched from row by row."""
@@ -342,7 +362,7 @@ class Transaction:
     def _found(self, row: Any) -> QueueRow | None:
         if row is None:
             return None
-        queue: QueueRow = tuple.__new__(QueueRow, row)
+        queue = QueueRow(row)
         self._known[queue.name] = self._known[queue.id] = queue
         return queue
 
@@ -383,18 +403,21 @@ class Transaction:
 
     def to_clean_up(self, time: int | None) -> None:
         """Note that something is to be taken away at ``time``."""
-        if time is not None and (self.clean_up_at is None or time < self.clean_up_at):
+        if time is None:
+            return
+        if self.clean_up_at is None or time < self.clean_up_at:
             self.clean_up_at = time
+        if time < self._known.get(NEXT_EXPIRY, time):
+            self._known[NEXT_EXPIRY] = time
 
     def flush(self) -> None:
         """Write the counters; called before they are read, and before the commit."""
         if self._counters:
-            known = self._known
             for queue_id, changes in self._counters.items():
                 self.cursor.execute(sql.ADD_TO_QUEUE.text, changes.row(queue_id))
-                queue: QueueRow | None = known.get(queue_id)
+                queue: QueueRow | None = self._known.get(queue_id)
                 if queue is not None:
-                    known[queue.name] = known[queue_id] = changes.added_to(queue)
+                    changes.add_to(queue)
             self._counters.clear()
         if self._channel_counters:
             changed = [c.row(key) for key, c in self._channel_counters.items()]

@@ -19,7 +19,7 @@ from ...errors import BrokerError, NotFound, Stale
 from .. import statements as sql
 from ..transaction import QueueRow, Transaction
 from .death import Ending, add_failure, die
-from .expiry import expire, note_next_expiry
+from .expiry import expire, has_expired, note_next_expiry
 from .registry import all_or_none, handles_batch
 from .removal import remove
 from .rights import check_may_pull, existing_queue
@@ -136,19 +136,22 @@ def _claim(tx: Transaction, queue: QueueRow, claims: list[Claim], outcomes: list
     if queue.expire_idle:
         _touch(tx, queue)
     feeders = _feeders(tx, queue)
-    for feeder in (*feeders, queue):
+    for feeder in feeders:
         make_due_ready(tx, feeder)
+    make_due_ready(tx, queue)
     counters = tx.counters(queue.id)
     if queue.pulls_paused or queue.ready + counters.ready <= 0:
         _note_waits(tx, (*feeders, queue), claims, outcomes)
         return
-    head = tx.one(sql.HEAD_EXPIRY, (queue.id,))
-    if head is not None and head[0] is not None and head[0] <= tx.now:
-        expire(tx, EXPIRED_SHARE)
-    wanted = sum(claim.max_count for claim in claims)
-    rows = tx.stream(sql.CLAIM, (queue.id, tx.now, wanted))
+    if has_expired(tx):
+        head = tx.one(sql.HEAD_EXPIRY, (queue.id,))
+        if head is not None and head[0] is not None and head[0] <= tx.now:
+            expire(tx, EXPIRED_SHARE)
+    wanted = sum([claim.max_count for claim in claims])
+    rows = tx.each(sql.CLAIM, (queue.id, tx.now, wanted))
     granted: dict[tuple[int, int], list[int]] = {}
     popped: list[tuple[int, int]] = []
+    count = 0
     ahead = next(rows, None)
     for index, principal, max_count, until, _ in claims:
         taken: list[tuple[Any, ...]] = []
@@ -160,26 +163,24 @@ def _claim(tx: Transaction, queue: QueueRow, claims: list[Claim], outcomes: list
             budget -= size
             taken.append(ahead)
             ahead = next(rows, None)
+        count += len(taken)
         outcomes[index] = _messages(taken, queue.name, until)
         if until is None:
             popped += [(row[0], row[1]) for row in taken]
-            counters.bytes -= sum(row[3] for row in taken)
+            counters.bytes -= names.MAX_PULL_BYTES - budget
         else:
             granted.setdefault((until, principal.id), []).extend([row[0] for row in taken])
-    rows.close()
     for (until, user_id), leased in granted.items():
         tx.run_bulk(sql.LEASE, leased, until, user_id)
         counters.leased += len(leased)
-        counters.ready -= len(leased)
         if until != CONNECTION_LEASE:
             tx.falls_due(queue.name, until)
-    counters.ready -= len(popped)
-    count = len(popped) + sum(map(len, granted.values()))
+    remove(tx, popped)
+    counters.ready -= count
     tx.takes(queue.name, count)
     # Left for its size, or because nobody wanted more: that is for the next who waits.
     if ahead is not None or (count == wanted and queue.ready + counters.ready > 0):
         tx.leaves(queue.name)
-    remove(tx, popped)
     _note_waits(tx, (*feeders, queue), claims, outcomes)
 
 
@@ -198,9 +199,11 @@ def _note_waits(
     tx: Transaction, queues: Sequence[QueueRow], claims: list[Claim], outcomes: list[Any]
 ) -> None:
     """Note when something falls due that may come to who waits now: it got less than it wanted."""
-    if any(claim.waits and len(outcomes[claim.place]) < claim.max_count for claim in claims):
-        for queue in queues:
-            note_next_due(tx, queue)
+    for place, _, max_count, _, waits in claims:
+        if waits and len(outcomes[place]) < max_count:
+            for queue in queues:
+                note_next_due(tx, queue)
+            return
 
 
 def _touch(tx: Transaction, queue: QueueRow) -> None:

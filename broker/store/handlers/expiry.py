@@ -5,11 +5,13 @@ from __future__ import annotations
 from ...commands.settings import ON_EXPIRE_DEAD
 from ...errors import Full
 from .. import statements as sql
-from ..transaction import QueueRow, Transaction
+from ..transaction import NEXT_EXPIRY, QueueRow, Transaction
 from .death import Ending, die, drop
 from .limits import check_takes
 from .removal import remove
 
+#: A time that never comes.
+NEVER = 2**62
 #: How many one transaction takes away: some 5 ms.
 EXPIRY_SLICE = 500
 EXPIRED = "expired"
@@ -21,7 +23,25 @@ def note_next_expiry(tx: Transaction) -> None:
     For whoever ends leases: one whose life was over during its lease is taken away
     only then, and the time that was noted as it was sent has passed.
     """
-    tx.to_clean_up(tx.one(sql.NEXT_EXPIRY, ())[0])
+    expires_at = _next_expiry(tx)
+    if expires_at < NEVER:
+        tx.to_clean_up(expires_at)
+
+
+def has_expired(tx: Transaction) -> bool:
+    """Return whether anything ready or delayed has expired; mostly known without a look."""
+    expires_at: int | None = tx.recall(NEXT_EXPIRY)
+    if expires_at is None or expires_at <= tx.now:
+        expires_at = _next_expiry(tx)
+    return expires_at <= tx.now
+
+
+def _next_expiry(tx: Transaction) -> int:
+    """Look when the next of what is ready or delayed expires, and know it from then on."""
+    found: int | None = tx.one(sql.NEXT_EXPIRY, ())[0]
+    expires_at = NEVER if found is None else found
+    tx.remember(NEXT_EXPIRY, expires_at)
+    return expires_at
 
 
 def expire(tx: Transaction, count: int = EXPIRY_SLICE) -> bool:

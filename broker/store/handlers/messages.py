@@ -52,11 +52,10 @@ class _Keys:
 
     def __init__(self, tx: Transaction, wanted: Mapping[int, Sequence[str]]) -> None:
         self._tx = tx
-        self._known: dict[tuple[int, str], tuple[int, int, int]] = {
-            (target_id, key): (message_id, expires_at, count)
-            for target_id, keys in wanted.items()
-            for key, message_id, expires_at, count in tx.all_bulk(sql.FIND_KEYS, keys, target_id)
-        }
+        self._known: dict[tuple[int, str], tuple[int, int, int]] = {}
+        for target_id, keys in wanted.items():
+            for key, *sent in tx.all_bulk(sql.FIND_KEYS, keys, target_id):
+                self._known[target_id, key] = tuple(sent)
         self._stored: list[Any] = []
 
     def sent_before(self, target_id: int, key: str | None) -> tuple[int, int] | None:
@@ -87,25 +86,10 @@ class _Keys:
             self._stored = []
 
 
-class _Run(NamedTuple):
-    """Messages of one sender to one queue that differ in their bodies alone; their ids follow.
-
-    Attributes:
-        first_id: of the first.
-        sender: a name.
-        command: one of the sends.
-        queue_id: where they go.
-        due_at, expires_at: of each, or None.
-        bodies: of all.
-    """
-
-    first_id: int
-    sender: str
-    command: QueueSend
-    queue_id: int
-    due_at: int | None
-    expires_at: int | None
-    bodies: list[bytes]
+#: Messages of one sender to one queue that differ in their bodies alone, and whose ids follow:
+#: the first id, the sender's name, one of the sends, the queue's id, when each falls due and
+#: when it expires (or None), and the bodies.
+_Run = tuple[int, str, QueueSend, int, int | None, int | None, list[bytes]]
 
 
 class _Sends:
@@ -118,47 +102,45 @@ class _Sends:
         # Taken, and not yet in the database.
         self._runs: list[_Run] = []
 
-    def take(self, sender: str, command: QueueSend, bodies: list[bytes]) -> list[Any]:
+    def take(self, sender: str, command: QueueSend, bodies: list[bytes]) -> Sequence[Any]:
         """Take sends that differ in their bodies alone; return their outcomes."""
         tx = self._tx
         try:
             queue = existing_queue(tx, command.queue)
             check_may_send(queue)
+            if len(bodies) == 1 or (
+                command.key is None
+                and not is_limited(queue)
+                and max(map(len, bodies)) <= tx.limits.max_message_bytes
+            ):
+                return self._take(queue, sender, command, bodies)
         except BrokerError as refusal:
             return [refusal] * len(bodies)
-        parts = [bodies]
-        if (
-            command.key is not None
-            or is_limited(queue)
-            or max(map(len, bodies)) > tx.limits.max_message_bytes
-        ):
-            # Each may be refused, or be a duplicate, by itself.
-            parts = [[body] for body in bodies]
+        # Each may be refused, or be a duplicate, by itself.
         outcomes: list[Any] = []
-        for part in parts:
+        for body in bodies:
             try:
-                outcomes += self._take(queue, sender, command, part)
+                outcomes += self._take(queue, sender, command, [body])
             except BrokerError as refusal:
-                outcomes += [refusal] * len(part)
+                outcomes.append(refusal)
         return outcomes
 
     def _take(
         self, queue: QueueRow, sender: str, command: QueueSend, bodies: list[bytes]
     ) -> Sequence[Any]:
         """Take one, or several where no rule looks at each; return their outcomes."""
-        tx = self._tx
+        tx, key, first, count = self._tx, command.key, self._next_id, len(bodies)
         names.check_body_size(len(bodies[0]), tx.limits.max_message_bytes)
         due_at, expires_at = _times(command, queue.ttl, tx.now)
-        sent = self._keys.sent_before(queue.id, command.key)
+        sent = self._keys.sent_before(queue.id, key)
         if sent is not None:
             return [Sent(sent[0], True)]
         tx.check_room()
         if is_limited(queue):
             self._store()
             check_takes_alive(tx, queue, len(bodies[0]))
-        first, count = self._next_id, len(bodies)
-        self._next_id += count
-        self._runs.append(_Run(first, sender, command, queue.id, due_at, expires_at, bodies))
+        self._next_id = first + count
+        self._runs.append((first, sender, command, queue.id, due_at, expires_at, bodies))
         counters = tx.counters(queue.id)
         counters.bytes += sum(map(len, bodies))
         if due_at is None:
@@ -167,10 +149,11 @@ class _Sends:
         else:
             counters.delayed += count
             tx.falls_due(queue.name, due_at)
-        tx.to_clean_up(expires_at)
-        if command.key is None:
+        if expires_at is not None:
+            tx.to_clean_up(expires_at)
+        if key is None:
             return range(first, first + count)
-        self._keys.remember(queue.id, command.key, command.key_ttl_ms, first, 1)
+        self._keys.remember(queue.id, key, command.key_ttl_ms, first, 1)
         return [Sent(first, False)]
 
     def finish(self) -> None:
@@ -212,7 +195,7 @@ def send(tx: Transaction, requests: list[Request]) -> list[Any]:
     sends = _Sends(tx, requests)
     if len(requests) == 1:
         ((principal, command),) = requests
-        outcomes = sends.take(principal.name, command, [command.body])
+        outcomes = [*sends.take(principal.name, command, [command.body])]
         sends.finish()
         return outcomes
     outcomes = []

@@ -192,7 +192,7 @@ def list_queues(tx: Transaction, principal: Principal, command: QueueList) -> tu
     """List queues by name, without those of subscriptions."""
     owner = principal.id if command.mine else None
     tx.flush()
-    _count_anew(tx, map(QueueRow._make, tx.all(sql.LIST_QUEUES, (owner,))))
+    _count_anew(tx, map(QueueRow, tx.all(sql.LIST_QUEUES, (owner,))))
     return tuple(_record(tx, row) for row in tx.all(sql.SHOW_QUEUES, (owner,)))
 
 
