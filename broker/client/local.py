@@ -46,23 +46,27 @@ class LocalTransport:
         """Execute a command wherever the database is at home at this moment."""
         began = time.monotonic()
         for _ in range(MAX_TURNS):
-            server = self._server
-            if server is None and self._embedded is None:
-                # Who has the file open finds a server as it takes the lock.
-                server = self._find_server(read_owner(self._address.path))
             try:
-                if server is not None:
-                    # Here, so that the key stays with it if the server dies on the way.
-                    command = with_key(command)
-                    return server.execute(command)
-                return self._execute_embedded(command)
+                server = self._server
+                if server is None:
+                    if self._embedded is not None:
+                        # Who has the file open finds a server as it takes the lock.
+                        return self._embedded.execute(command)
+                    server = self._find_server(read_owner(self._address.path))
+                if server is None:
+                    return self._open(command).execute(command)
+                # Here, so that the key stays with it if the server dies on the way.
+                command = with_key(command)
+                return server.execute(command)
+            except ServerRunning as running:
+                self._join(running.owner)
             except ConnectionRefused:
                 self._leave_server()
-                if getattr(command, "wait_ms", 0):
-                    # A pull that has waited at one owner waits for the rest at the next.
-                    waited_ms = round((time.monotonic() - began) * 1000)
-                    command = command._replace(wait_ms=max(0, command.wait_ms - waited_ms))
-                    began = time.monotonic()
+            if getattr(command, "wait_ms", 0):
+                # A pull that has waited at one owner waits for the rest at the next.
+                waited_ms = round((time.monotonic() - began) * 1000)
+                command = command._replace(wait_ms=max(0, command.wait_ms - waited_ms))
+                began = time.monotonic()
         raise Unavailable(f"the owner of {self._address.path} keeps changing")
 
     def consume(self, queue: str, prefetch: int) -> Source | None:
@@ -91,30 +95,31 @@ class LocalTransport:
             return server
         return None
 
-    def _execute_embedded(self, command: Any) -> Any:
-        if self._embedded is None:
-            from ..service.embedded import EmbeddedBroker
+    def _open(self, command: Any) -> EmbeddedBroker:
+        """Return the broker in this process, now that no server is there."""
+        from ..service.embedded import EmbeddedBroker
 
-            if self._address.is_default and syntax_of(type(command)).creates:
-                make_default_folder(self._address.path)
-            self._embedded = EmbeddedBroker(
-                self._address.path,
-                act_as=self._act_as,
-                timeout_s=self._timeout_s,
-                max_message_bytes=max_message_bytes(),
-            )
-        try:
-            return self._embedded.execute(command)
-        except ServerRunning as running:
+        if self._address.is_default and syntax_of(type(command)).creates:
+            make_default_folder(self._address.path)
+        self._embedded = EmbeddedBroker(
+            self._address.path,
+            act_as=self._act_as,
+            timeout_s=self._timeout_s,
+            max_message_bytes=max_message_bytes(),
+        )
+        return self._embedded
+
+    def _join(self, owner: Owner) -> None:
+        """Let go of the file, which a server owns by now, and connect to that."""
+        if self._embedded is not None:
             self._embedded.close()
             self._embedded = None
-            if self._find_server(running.owner) is None:
-                raise Unavailable(
-                    f"a server (pid {running.owner.pid}) owns {self._address.path} "
-                    f"and has no Unix socket that answers; it listens at "
-                    f"{', '.join(running.owner.doors) or 'no door'}"
-                ) from running
-            raise ConnectionRefused("there is a server now") from running
+        if self._find_server(owner) is None:
+            raise Unavailable(
+                f"a server (pid {owner.pid}) owns {self._address.path} "
+                f"and has no Unix socket that answers; it listens at "
+                f"{', '.join(owner.doors) or 'no door'}"
+            )
 
     def _leave_server(self) -> None:
         if self._server is not None:

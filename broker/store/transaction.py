@@ -31,9 +31,27 @@ class QueueRow:
     """
 
     __slots__ = (
-        "id", "name", "owner_id", "channel_id", "ready", "delayed", "leased", "dead", "bytes",
-        "sends_paused", "pulls_paused", "max_attempts", "dead_letter", "backoff", "ttl",
-        "on_expire", "max_messages", "max_bytes", "on_full", "expire_idle", "idle_at",
+        "backoff",
+        "bytes",
+        "channel_id",
+        "dead",
+        "dead_letter",
+        "delayed",
+        "expire_idle",
+        "id",
+        "idle_at",
+        "leased",
+        "max_attempts",
+        "max_bytes",
+        "max_messages",
+        "name",
+        "on_expire",
+        "on_full",
+        "owner_id",
+        "pulls_paused",
+        "ready",
+        "sends_paused",
+        "ttl",
     )  # fmt: skip
 
     id: int
@@ -209,7 +227,7 @@ class Transaction:
             shared: the parameters that all rows share.
         """
         if len(rows) == statement.width:
-            self.cursor.execute(statement.one, [*shared, *_bindable(rows)])
+            self.cursor.execute(statement.one, (*shared, *_bindable(rows)))
             return
         for text, parameters in self._bulk(statement, rows, shared):
             self.cursor.execute(text, parameters)
@@ -221,7 +239,8 @@ class Transaction:
     def all_bulk(self, statement: Bulk, rows: Sequence[Any], *shared: Any) -> list[Any]:
         """Return what a statement finds for many rows at once, in no order."""
         if len(rows) == statement.width:
-            return self.all(statement.of(1), [*shared, *rows])
+            self.cursor.execute(statement.one, (*shared, *rows))
+            return self.cursor.fetchall()
         found: list[Any] = []
         for text, parameters in self._bulk(statement, rows, shared):
             self.cursor.execute(text, parameters)

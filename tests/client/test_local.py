@@ -10,9 +10,9 @@ import pytest
 
 from broker.client import local
 from broker.client.local import LocalTransport
-from broker.client.sockets import ConnectionRefused
 from broker.commands.queue import QueuePull
 from broker.config import Address
+from broker.store.owner import Owner, ServerRunning
 
 WAIT_MS = 60_000
 
@@ -41,13 +41,18 @@ def test_a_pull_waits_at_a_server_that_has_started_meanwhile_for_the_rest(
     server = Server()
     found = iter([None, server])
 
-    def wait_here(self: LocalTransport, command: QueuePull) -> Any:
+    def wait_here(command: QueuePull) -> Any:
         assert command.wait_ms == WAIT_MS
         clock.now += waited_s
-        raise ConnectionRefused("there is a server now")
+        raise ServerRunning(Owner("server", 1, (), ready=True))
 
-    monkeypatch.setattr(LocalTransport, "_find_server", lambda self, owner: next(found))
-    monkeypatch.setattr(LocalTransport, "_execute_embedded", wait_here)
+    def find(self: LocalTransport, owner: Owner | None) -> Any:
+        vars(self)["_server"] = found_server = next(found)
+        return found_server
+
+    here = SimpleNamespace(execute=wait_here)
+    monkeypatch.setattr(LocalTransport, "_find_server", find)
+    monkeypatch.setattr(LocalTransport, "_open", lambda self, command: here)
     address = Address("file", str(tmp_path / "broker.db"))
     transport = LocalTransport(address, act_as=None, timeout_s=5)
     assert transport.execute(QueuePull("jobs", wait_ms=WAIT_MS)) == ()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from itertools import groupby
 from operator import itemgetter
 from typing import Any, NamedTuple
@@ -74,12 +74,13 @@ def pull(tx: Transaction, requests: list[Request]) -> list[Any]:
             outcomes[index] = refusal
             continue
         until: int | None = CONNECTION_LEASE
-        if isinstance(command, QueueConsume):
-            max_count = command.prefetch
+        if type(command) is QueueConsume:
+            max_count, waits = command.prefetch, command.wait_ms > 0
         else:
-            max_count = command.max_count or 1
-            until = None if command.no_ack else tx.now + command.lease_ms
-        claim = Claim(index, principal, max_count, until, command.wait_ms > 0)
+            _, count, wait_ms, lease_ms, no_ack = command
+            max_count, waits = count or 1, wait_ms > 0
+            until = None if no_ack else tx.now + lease_ms
+        claim = tuple.__new__(Claim, (index, principal, max_count, until, waits))
         by_queue.setdefault(queue.id, (queue, []))[1].append(claim)
     for queue, claims in by_queue.values():
         _claim(tx, queue, claims, outcomes)
@@ -341,7 +342,7 @@ def ack(tx: Transaction, requests: list[Request]) -> list[Any]:
     outcomes: list[Any] = []
     for is_joined, group in groupby(requests, key=_is_joined):
         if is_joined:
-            outcomes += _ack(tx, list(group))
+            outcomes += _ack(tx, [*group])
             continue
         for request in group:
             if request.command.send is None:
@@ -370,7 +371,7 @@ def _is_run(receipts: Sequence[str]) -> bool:
     if not _may_be_run(receipts):
         return False
     first, generation = _delivery_of(receipts[0]), receipts[0].partition(".")[2]
-    return receipts == [f"{first + place}.{generation}" for place in range(len(receipts))]
+    return [*receipts] == [f"{first + place}.{generation}" for place in range(len(receipts))]
 
 
 def _ack(tx: Transaction, requests: list[Request]) -> list[Any]:
@@ -395,16 +396,17 @@ def _ack_run(tx: Transaction, requests: list[Request]) -> bool:
     Returns:
         Whether it is; if not, nothing was done.
     """
-    principal = requests[0].principal
-    receipts = [receipt for _, command in requests for receipt in command.receipts]
+    principal, (receipts, _) = requests[0]
+    if len(requests) > 1:
+        receipts = [receipt for _, command in requests for receipt in command.receipts]
+        if any(other is not principal and other.id != principal.id for other, _ in requests):
+            return False
     if len(receipts) != 1 and not _is_run(receipts):
         return False
     first = _delivery_of(receipts[0])
     last = first + len(receipts) - 1
-    if any(other is not principal and other.id != principal.id for other, _ in requests):
-        return False
     try:
-        lease, _ = _Leases(tx, receipts[:1]).find(principal, receipts[0])
+        lease, _ = _Leases(tx, [first]).find(principal, receipts[0])
     except BrokerError:
         return False
     if lease.message_id != first:
@@ -474,7 +476,7 @@ def nack(tx: Transaction, requests: list[Request]) -> list[Any]:
 def extend(tx: Transaction, requests: list[Request]) -> list[Any]:
     """Move the ends of leases; that of a consumer's is the end of its connection in any case."""
     outcomes: list[Any] = []
-    leases = _Leases(tx, [command.receipt for _, command in requests])
+    leases = _Leases(tx, _deliveries_of([command.receipt for _, command in requests]))
     for principal, command in requests:
         try:
             lease, queue = leases.find(principal, command.receipt)
@@ -504,7 +506,8 @@ def _end(tx: Transaction, requests: list[Request]) -> tuple[list[Any], list[_End
         For each request a tuple with None, or the refusal, for each of its receipts; and
         the leases that have ended.
     """
-    leases = _Leases(tx, [receipt for _, command in requests for receipt in command.receipts])
+    receipts = [receipt for _, command in requests for receipt in command.receipts]
+    leases = _Leases(tx, _deliveries_of(receipts))
     outcomes: list[Any] = []
     ended: list[_End] = []
     for principal, command in requests:
@@ -529,11 +532,11 @@ def _end(tx: Transaction, requests: list[Request]) -> tuple[list[Any], list[_End
 
 
 class _Leases:
-    """The leases that the receipts of a batch name, looked up together."""
+    """The leases of deliveries, those that the receipts of a batch name, looked up together."""
 
-    def __init__(self, tx: Transaction, receipts: Sequence[str]) -> None:
+    def __init__(self, tx: Transaction, deliveries: Collection[int]) -> None:
         self._tx = tx
-        found = tx.all_bulk(sql.FIND_LEASES, [*_deliveries_of(receipts)])
+        found = tx.all_bulk(sql.FIND_LEASES, [*deliveries])
         self._by_receipt: dict[str, Lease] = {
             receipt_of(row[0], row[4]): tuple.__new__(Lease, row) for row in found
         }
