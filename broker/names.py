@@ -59,7 +59,7 @@ DEFAULT_PREFETCH: Final = 100
 MAX_TIME_MS: Final = 253_402_300_799_999
 MAX_INTEGER: Final = 2**63 - 1
 
-_NAME_CHARACTERS = frozenset("ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789._:-")
+_NAME: Final = re.compile(rf"[A-Za-z0-9._:][A-Za-z0-9._:-]{{0,{MAX_NAME_LENGTH - 1}}}")
 _RECEIPT_FORM: Final = "[0-9a-z.]{1,32}"
 _RECEIPT: Final = re.compile(_RECEIPT_FORM)
 #: Some in a row, each behind a space.
@@ -71,12 +71,7 @@ _SIZE_UNITS = {"": 1, "K": 1024, "M": 1024**2, "G": 1024**3}
 
 def check_name(name: str, what: str = "name") -> str:
     """Return ``name`` if a queue, channel or subscription may be called so."""
-    if (
-        not isinstance(name, str)
-        or not 0 < len(name) <= MAX_NAME_LENGTH
-        or name[0] == "-"
-        or not _NAME_CHARACTERS.issuperset(name)
-    ):
+    if not isinstance(name, str) or _NAME.fullmatch(name) is None:
         raise Invalid(f"invalid {what} {_shown(name)}: a {what} is {_NAME_RULE}")
     return name
 

@@ -366,9 +366,9 @@ def check(syntax: Syntax, command: Any) -> None:
         Invalid, TooBig: as the fields' kinds say.
     """
     form = _FORMS.get(syntax.command) or _form_of(syntax)
-    for check_argument, value in zip(form.arguments, command, strict=False):
-        check_argument(value)
-    options = command[len(form.arguments) :]
+    for place, check_argument in form.arguments:
+        check_argument(command[place])
+    options = command[form.others :]
     given: list[str] = []
     if not all(map(operator.is_, options, form.defaults)):
         for (field, check_field), value, default in zip(
@@ -386,12 +386,14 @@ class _Form(NamedTuple):
     """How the fields of a command are checked, in their order.
 
     Attributes:
-        arguments: a check for each of its arguments, which come first.
-        fields: each other field with its check.
+        arguments: the place and the check of each of its arguments, which come first.
+        others: where the other fields begin.
+        fields: each of those with its check.
         defaults: of those, which need none.
     """
 
-    arguments: tuple[Callable[[Any], object], ...]
+    arguments: tuple[tuple[int, Callable[[Any], object]], ...]
+    others: int
     fields: tuple[tuple[str, Callable[[Any], object]], ...]
     defaults: tuple[Any, ...]
 
@@ -415,9 +417,12 @@ def _form_of(syntax: Syntax) -> _Form:
         checks[field] = partial(_not_for_callers, field, command._field_defaults[field])
     form = _FORMS[command] = _Form(
         tuple(
-            partial(_check_each, argument) if argument.repeated else argument.kind.check
-            for argument in syntax.arguments
+            enumerate(
+                partial(_check_each, argument) if argument.repeated else argument.kind.check
+                for argument in syntax.arguments
+            )
         ),
+        len(syntax.arguments),
         # What no door spells is for who made it to check.
         tuple((field, checks.get(field, _anything)) for field in others),
         tuple(command._field_defaults.get(field) for field in others),
@@ -601,7 +606,12 @@ def name_kind(check: Callable[[str], str]) -> Kind:
     what is read of a send.
     """
     kind = text_kind("name", check)
-    return kind._replace(read=lru_cache(NAMES_REMEMBERED)(kind.read))
+    remembered = lru_cache(NAMES_REMEMBERED)(check)
+
+    def check_if_new(name: str) -> str:
+        return remembered(name) if type(name) is str else check(name)
+
+    return kind._replace(read=lru_cache(NAMES_REMEMBERED)(kind.read), check=check_if_new)
 
 
 def integer_kind(name: str, low: int, high: int, what: str) -> Kind:

@@ -265,7 +265,7 @@ class Broker:
             if tx.clean_up_at is not None:
                 self._arm_clean_up(tx.clean_up_at)
             if tx.changed_users:
-                self._on_users_changed(tx.changed_users)
+                self._on_users_changed({*tx.changed_users})
 
     def _answer(self, client: Any, requests: list[Request], outcomes: list[Any]) -> None:
         if client.closed:

@@ -166,7 +166,8 @@ class OwnerLock:
             NotFound, Denied, Full, Invalid: the lock file cannot be opened.
             RuntimeError: it is held already, or this is a forked child.
         """
-        self._check_process()
+        if os.getpid() != self._process:
+            raise _made_before_a_fork()
         if self._held:
             raise RuntimeError("the owner lock is held already")
         started_at = self._leave_a_gap()
@@ -206,7 +207,8 @@ class OwnerLock:
             Full: the disk is.
             RuntimeError: the lock is not held, or this is a forked child.
         """
-        self._check_process()
+        if os.getpid() != self._process:
+            raise _made_before_a_fork()
         if not self._held:
             raise RuntimeError("only who holds the owner lock may announce itself")
         import json
@@ -222,7 +224,8 @@ class OwnerLock:
         Raises:
             RuntimeError: this is a forked child.
         """
-        self._check_process()
+        if os.getpid() != self._process:
+            raise _made_before_a_fork()
         descriptor = self._descriptor
         if not self._held or descriptor is None:
             return
@@ -252,10 +255,6 @@ class OwnerLock:
             self._descriptor = None
             self._held = False
             os.close(descriptor)
-
-    def _check_process(self) -> None:
-        if os.getpid() != self._process:
-            raise RuntimeError("the owner lock was made before a fork; open the database anew")
 
     def _leave_a_gap(self) -> float:
         """Return the time, after a pause if this process has left nobody else a chance."""
@@ -312,16 +311,16 @@ class OwnerLock:
             return False
         self._held = True
         try:
-            self._sign(descriptor)
+            # Who finds its own writes nothing.
+            if not self._entry or os.pread(descriptor, len(self._entry), 0) != self._entry:
+                self._sign(descriptor)
         except BaseException:
             self.release()
             raise
         return True
 
     def _sign(self, descriptor: int) -> None:
-        """Replace the entry of another owner; who finds its own writes nothing."""
-        if self._entry and os.pread(descriptor, len(self._entry), 0) == self._entry:
-            return
+        """Replace the entry of another owner."""
         try:
             self._write(
                 f'{{"kind": "{EMBEDDED}", "pid": {self._process}, "doors": [], "ready": false}}'
@@ -358,6 +357,10 @@ class OwnerLock:
         else:
             who = f"an embedded client (pid {owner.pid})"
         return Unavailable(f"{who} holds the database {self._database}; waited {waited_s:.1f} s")
+
+
+def _made_before_a_fork() -> RuntimeError:
+    return RuntimeError("the owner lock was made before a fork; open the database anew")
 
 
 def _parse(content: bytes) -> Owner | None:

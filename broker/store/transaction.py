@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import sqlite3
-from collections import defaultdict
-from collections.abc import Hashable, Iterator, Sequence
+from collections.abc import Collection, Hashable, Iterator, Mapping, Sequence, Set
 from contextlib import contextmanager
+from types import MappingProxyType
 from typing import Any, NamedTuple
 
 from ..errors import Full
@@ -29,30 +29,6 @@ class QueueRow:
     Its counters are those of before, until the changes to them are written
     (:meth:`Transaction.flush`).
     """
-
-    __slots__ = (
-        "backoff",
-        "bytes",
-        "channel_id",
-        "dead",
-        "dead_letter",
-        "delayed",
-        "expire_idle",
-        "id",
-        "idle_at",
-        "leased",
-        "max_attempts",
-        "max_bytes",
-        "max_messages",
-        "name",
-        "on_expire",
-        "on_full",
-        "owner_id",
-        "pulls_paused",
-        "ready",
-        "sends_paused",
-        "ttl",
-    )  # fmt: skip
 
     id: int
     name: str
@@ -149,11 +125,18 @@ class Transaction:
         cuts_file: whether the file is to be cut after the commit, before anybody is told.
     """
 
+    # What few have to tell is empty until they do.
+    woken_channels: Mapping[str, int] = MappingProxyType({})
+    channels_due: Mapping[str, int] = MappingProxyType({})
     clean_up_at: int | None = None
     left_to_clean_up = False
+    ended: Set[str] = frozenset()
+    changed_users: Set[int] = frozenset()
     cuts_file = False
     # Whether what is known holds all that this transaction has changed of such.
     _knows_changes = True
+    _channel_counters: Mapping[int, CounterChanges] = MappingProxyType({})
+    _user_names: Mapping[int, str] = MappingProxyType({})
 
     def __init__(
         self,
@@ -171,19 +154,13 @@ class Transaction:
         self.limits = limits
         self.ids = ids
         self.has_consumers = has_consumers
-        self.woken_queues: defaultdict[str, int] = defaultdict(int)
-        self.woken_channels: defaultdict[str, int] = defaultdict(int)
+        self.woken_queues: dict[str, int] = {}
         self.due: dict[str, int] = {}
-        self.channels_due: dict[str, int] = {}
-        self.ended: set[str] = set()
-        self.changed_users: set[int] = set()
         self._room = room
         # Rows as they are now, by their keys: a queue by its name and its id, a principal
         # by ``("uid", uid)``. After a rollback their owner forgets them.
         self._known = known
         self._counters: dict[int, CounterChanges] = {}
-        self._channel_counters: dict[int, CounterChanges] = {}
-        self._users: dict[int, str] = {}
 
     # --- statements ---
 
@@ -282,9 +259,8 @@ class Transaction:
         """
         self.flush()
         told = (
-            self.woken_queues.copy(), self.woken_channels.copy(), self.due.copy(),
-            self.channels_due.copy(), self.clean_up_at, self.left_to_clean_up,
-            self.ended.copy(), self.changed_users.copy(),
+            {**self.woken_queues}, self.woken_channels, {**self.due}, self.channels_due,
+            self.clean_up_at, self.left_to_clean_up, {*self.ended}, self.changed_users,
         )  # fmt: skip
         ids_left = self.ids.left
         self.cursor.execute("SAVEPOINT broker")
@@ -295,7 +271,7 @@ class Transaction:
             self.cursor.execute("ROLLBACK TO broker")
             self.cursor.execute("RELEASE broker")
             self._counters.clear()
-            self._channel_counters.clear()
+            self._channel_counters = {}
             self._forget()
             self.ids.left = ids_left
             (
@@ -360,11 +336,16 @@ class Transaction:
 
     def user_name(self, user_id: int) -> str:
         """Return the name of a user, or what stands for one who is no more."""
-        name = self._users.get(user_id)
+        name = self._user_names.get(user_id)
         if name is None:
             row = self.one(sql.FIND_USER_NAME, (user_id,))
-            name = self._users[user_id] = str(row[0]) if row else f"user {user_id}"
+            name = str(row[0]) if row else f"user {user_id}"
+            self._user_names = {**self._user_names, user_id: name}
         return name
+
+    def changes_user(self, user_id: int) -> None:
+        """Note that a user's password changed, or that it is no more."""
+        self.changed_users = self.changed_users | {user_id}
 
     # --- queues and their counters ---
 
@@ -401,16 +382,37 @@ class Transaction:
         """Return the changes to the counters of each subscription's queue of a channel."""
         counters = self._channel_counters.get(channel_id)
         if counters is None:
-            counters = self._channel_counters[channel_id] = CounterChanges()
+            counters = CounterChanges()
+            self._channel_counters = {**self._channel_counters, channel_id: counters}
         return counters
+
+    # --- what it has to tell ---
+
+    def wakes(self, queue: str, count: int = 1) -> None:
+        """Note that so many became ready in a queue."""
+        self.woken_queues[queue] = self.woken_queues.get(queue, 0) + count
+
+    def wakes_channel(self, channel: str, count: int = 1) -> None:
+        """Note that so many became ready in each subscription of a channel."""
+        known = self.woken_channels
+        self.woken_channels = {**known, channel: known.get(channel, 0) + count}
 
     def takes(self, queue: str, count: int) -> None:
         """Note that so many that were ready in a queue are not any more."""
-        self.woken_queues[queue] = max(0, self.woken_queues[queue] - count)
+        woken = self.woken_queues.get(queue)
+        if woken:
+            self.woken_queues[queue] = max(0, woken - count)
 
     def leaves(self, queue: str) -> None:
         """Note that something ready was left in a queue to whoever waits for it."""
-        self.woken_queues[queue] = max(1, self.woken_queues[queue])
+        self.woken_queues[queue] = self.woken_queues.get(queue) or 1
+
+    def ends(self, receipts: Collection[str]) -> None:
+        """Note that leases of consumers have ended."""
+        if not self.ended:
+            self.ended = {*receipts}
+        else:
+            self.ended |= {*receipts}
 
     def falls_due(self, queue: str, time: int) -> None:
         """Note that something in a queue falls due at ``time``."""
@@ -418,7 +420,8 @@ class Transaction:
 
     def channel_falls_due(self, channel: str, time: int) -> None:
         """Note that something in every subscription of a channel falls due at ``time``."""
-        self.channels_due[channel] = min(time, self.channels_due.get(channel, time))
+        known = self.channels_due
+        self.channels_due = {**known, channel: min(time, known.get(channel, time))}
 
     def to_clean_up(self, time: int | None) -> None:
         """Note that something is to be taken away at ``time``."""
@@ -441,7 +444,7 @@ class Transaction:
         if self._channel_counters:
             changed = [c.row(key) for key, c in self._channel_counters.items()]
             self.run_many(sql.ADD_TO_SUBSCRIPTIONS, changed)
-            self._channel_counters.clear()
+            self._channel_counters = {}
         if not self._knows_changes:
             self._known.clear()
 

@@ -54,7 +54,7 @@ def remembered(store: Store) -> list[QueueRow]:
     with sqlite3.connect(store.path) as reader:
         for queue in queues:
             found = reader.execute(sql.FIND_QUEUE_BY_ID.text, (queue.id,)).fetchone()
-            assert found == tuple(getattr(queue, column) for column in QueueRow.__slots__)
+            assert found == tuple(getattr(queue, column) for column in QueueRow.__annotations__)
     reader.close()
     return queues
 

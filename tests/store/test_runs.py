@@ -298,7 +298,8 @@ class Twin:
                 if twice is not None:
                     receipts += receipts[twice : twice + 1]
                 acks = [tuple(receipts)] if together else [(receipt,) for receipt in receipts]
-                answers, ended = [], set()
+                answers: list[Any] = []
+                ended: set[str] = set()
                 for named in filter(None, acks):
                     answers += store.run(MessageAck(named))
                     ended |= store.last.ended

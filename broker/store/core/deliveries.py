@@ -101,7 +101,6 @@ CLAIM = Draft(
         _DELIVERIES.c.id,
         _DELIVERIES.c.message_id,
         _DELIVERIES.c.rank,
-        _DELIVERIES.c.size,
         _DELIVERIES.c.attempts,
         _DELIVERIES.c.generation,
         _DELIVERIES.c.died,

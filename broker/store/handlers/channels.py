@@ -74,7 +74,7 @@ def delete_channel(tx: Transaction, principal: Principal, command: ChannelDelete
     tx.run(sql.DELETE_QUEUES_OF_CHANNEL, (channel.id,))
     tx.run(sql.DELETE_CHANNEL, (channel.id,))
     tx.forget_queues()
-    tx.woken_channels[channel.name] += EVERYONE
+    tx.wakes_channel(channel.name, EVERYONE)
     tx.left_to_clean_up = True
     return int(held or 0)
 

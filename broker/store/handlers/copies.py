@@ -195,14 +195,14 @@ def release(tx: Transaction, principal: Principal, command: MessageRelease) -> N
     if copy.state == READY:
         return
     if copy.due_at == CONNECTION_LEASE:
-        tx.ended.add(receipt_of(copy.delivery_id, copy.generation))
+        tx.ends([receipt_of(copy.delivery_id, copy.generation)])
     uncounted = int(copy.state == LEASED)
     tx.run(sql.RELEASE, (uncounted, tx.now, None, copy.failures, copy.delivery_id))
     note_next_expiry(tx)
     counters = tx.counters(queue.id)
     setattr(counters, copy.state, getattr(counters, copy.state) - 1)
     counters.ready += 1
-    tx.woken_queues[queue.name] += 1
+    tx.wakes(queue.name)
 
 
 @handles(MessageMove)
@@ -226,7 +226,7 @@ def move(tx: Transaction, principal: Principal, command: MessageMove) -> None:
     counters = tx.counters(target.id)
     counters.ready += 1
     counters.bytes += copy.size
-    tx.woken_queues[target.name] += 1
+    tx.wakes(target.name)
 
 
 def _owned_queue(tx: Transaction, principal: Principal, name: str) -> QueueRow:
@@ -239,7 +239,7 @@ def _owned_queue(tx: Transaction, principal: Principal, name: str) -> QueueRow:
 def _leave(tx: Transaction, queue: QueueRow, copy: Copy) -> None:
     """Count a delivery out of its queue."""
     if copy.due_at == CONNECTION_LEASE:
-        tx.ended.add(receipt_of(copy.delivery_id, copy.generation))
+        tx.ends([receipt_of(copy.delivery_id, copy.generation)])
     counters = tx.counters(queue.id)
     setattr(counters, copy.state, getattr(counters, copy.state) - 1)
     counters.bytes -= copy.size

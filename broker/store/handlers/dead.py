@@ -82,7 +82,7 @@ def retry(tx: Transaction, principal: Principal, command: DeadRetry) -> int | Un
         tx.run_many(sql.REVIVE, [(tx.now, delivery_id) for delivery_id, _, _ in rows])
         tx.run_bulk(sql.DELETE_DEAD, [delivery_id for delivery_id, _, _ in rows])
         tx.counters(queue.id).ready += len(rows)
-        tx.woken_queues[queue.name] += len(rows)
+        tx.wakes(queue.name, len(rows))
 
     return _treat(tx, principal, command, put_back)
 

@@ -66,7 +66,7 @@ def die(tx: Transaction, queue: QueueRow, endings: Sequence[Ending]) -> None:
         counters = tx.counters(target.id)
         counters.ready += 1
         counters.bytes += ending.size
-        tx.woken_queues[target.name] += 1
+        tx.wakes(target.name)
     tx.run_many(sql.MOVE, moved)
     _bury(tx, buried)
     source.dead += len(buried)

@@ -158,7 +158,7 @@ def _claim(tx: Transaction, queue: QueueRow, claims: list[Claim], outcomes: list
         taken: list[tuple[Any, ...]] = []
         budget = names.MAX_PULL_BYTES
         while ahead is not None and len(taken) < max_count:
-            size = ahead[3]
+            size = len(ahead[-1])
             if taken and size > budget:
                 break
             budget -= size
@@ -222,7 +222,7 @@ def _messages(
     leased_until = None if until == CONNECTION_LEASE else until
     messages = []
     for (
-        delivery_id, message_id, rank, _, attempts, generation, died,
+        delivery_id, message_id, rank, attempts, generation, died,
         sender, sent_at, content_type, headers, body,
     ) in rows:  # fmt: skip
         fields = (
@@ -280,7 +280,7 @@ def end_connection_leases(tx: Transaction, queue: QueueRow) -> bool:
     counters = tx.counters(queue.id)
     counters.leased -= len(rows)
     counters.ready += len(rows)
-    tx.woken_queues[queue.name] += len(rows)
+    tx.wakes(queue.name, len(rows))
     return len(rows) == DUE_SLICE
 
 
@@ -292,7 +292,7 @@ def _end_delays(tx: Transaction, queue: QueueRow) -> None:
     counters = tx.counters(queue.id)
     counters.delayed -= len(due)
     counters.ready += len(due)
-    tx.woken_queues[queue.name] += len(due)
+    tx.wakes(queue.name, len(due))
 
 
 def _end_leases(tx: Transaction, queue: QueueRow) -> None:
@@ -313,7 +313,7 @@ def _end_leases(tx: Transaction, queue: QueueRow) -> None:
     counters = tx.counters(queue.id)
     counters.leased -= len(due)
     counters.ready += len(released)
-    tx.woken_queues[queue.name] += len(released)
+    tx.wakes(queue.name, len(released))
     die(tx, queue, endings)
 
 
@@ -421,7 +421,7 @@ def _ack_run(tx: Transaction, requests: list[Request]) -> bool:
     counters.leased -= count
     counters.bytes -= size
     if lease.due_at == CONNECTION_LEASE:
-        tx.ended.update(receipts)
+        tx.ends(receipts)
     tx.run_span(sql.DELETE_DELIVERIES, first, last)
     tx.run_span(sql.DELETE_MESSAGES, first, last)
     return True
@@ -460,7 +460,7 @@ def nack(tx: Transaction, requests: list[Request]) -> list[Any]:
         released.append((int(command.uncounted), tx.now, until, failures, lease.delivery_id))
         if until is None:
             tx.counters(queue.id).ready += 1
-            tx.woken_queues[queue.name] += 1
+            tx.wakes(queue.name)
         else:
             tx.counters(queue.id).delayed += 1
             tx.falls_due(queue.name, until)
@@ -599,14 +599,14 @@ class _Leases:
         for receipt in receipts:
             del self._by_receipt[receipt]
         if due_at == CONNECTION_LEASE:
-            self._tx.ended.update(receipts)
+            self._tx.ends(receipts)
         return leases, queue
 
     def end(self, principal: Principal, receipt: str) -> tuple[Lease, QueueRow]:
         """Return what :meth:`find` does, and end the lease: its receipt is stale from now on."""
         found = self.find(principal, receipt)
         if self._by_receipt.pop(receipt).due_at == CONNECTION_LEASE:
-            self._tx.ended.add(receipt)
+            self._tx.ends([receipt])
         return found
 
 

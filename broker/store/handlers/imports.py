@@ -277,7 +277,7 @@ class _Import:
             tx.falls_due(queue.name, copy.due_at or tx.now)
         else:
             counters.ready += 1
-            tx.woken_queues[queue.name] += 1
+            tx.wakes(queue.name)
             ready_at = tx.now if ready_at is None else ready_at
         tx.to_clean_up(copy.expires_at)
         self._deliveries += (

@@ -145,7 +145,7 @@ class _Sends:
         counters.bytes += sum(map(len, bodies))
         if due_at is None:
             counters.ready += count
-            tx.woken_queues[queue.name] += count
+            tx.wakes(queue.name, count)
         else:
             counters.delayed += count
             tx.falls_due(queue.name, due_at)
@@ -335,7 +335,7 @@ def _fan_out(
     tx.run_bulk(sql.INSERT_MESSAGES, _message_row(message_id, principal, command, tx.now))
     tx.run_bulk(sql.INSERT_PUBLICATIONS, (message_id, copies, copies))
     if due_at is None:
-        tx.woken_channels[channel.name] += 1
+        tx.wakes_channel(channel.name)
     else:
         tx.channel_falls_due(channel.name, due_at)
     return message_id

@@ -123,7 +123,7 @@ def pause(tx: Transaction, principal: Principal, command: QueuePause) -> None:
 def resume(tx: Transaction, principal: Principal, command: QueueResume) -> None:
     """End a pause; who waits for the queue looks again."""
     queue = _set_paused(tx, principal, command, paused=False)
-    tx.woken_queues[queue.name] += EVERYONE
+    tx.wakes(queue.name, EVERYONE)
 
 
 def _set_paused(
@@ -183,7 +183,7 @@ def drop_queue(tx: Transaction, queue: QueueRow) -> None:
     tx.run_bulk(sql.INSERT_REMOVALS, (queue.id,))
     tx.run(sql.DELETE_SUBSCRIPTION, (queue.id,))
     tx.run(sql.DELETE_QUEUE, (queue.id,))
-    tx.woken_queues[queue.name] += EVERYONE
+    tx.wakes(queue.name, EVERYONE)
     tx.left_to_clean_up = True
 
 

@@ -140,7 +140,7 @@ def set_password(tx: Transaction, principal: Principal, command: UserPassword) -
         raise AssertionError("the store takes hashes, no passwords")
     user = existing_user(tx, command.name)
     tx.run(sql.SET_PASSWORD, (str(command.password), user.id))
-    tx.changed_users.add(user.id)
+    tx.changes_user(user.id)
 
 
 @handles(UserList)
@@ -187,7 +187,7 @@ def delete_user(tx: Transaction, principal: Principal, command: UserDelete) -> i
         _give(tx, user.id, heir.id)
     held = end_subscriptions(tx, user.id)
     tx.run(sql.DELETE_USER, (user.id,))
-    tx.changed_users.add(user.id)
+    tx.changes_user(user.id)
     return held
 
 

@@ -618,14 +618,13 @@ FAN_OUT_WITHIN_LIMITS = Statement(
 CLAIM = Statement(
     (
         'SELECT broker_deliveries.id, broker_deliveries.message_id, broker_deliveries.rank, '
-        'broker_deliveries.size, broker_deliveries.attempts, broker_deliveries.generation, '
-        'broker_deliveries.died, broker_messages.sender, broker_messages.sent_at, '
-        'broker_messages.content_type, broker_messages.headers, broker_messages.body FROM '
-        'broker_deliveries JOIN broker_messages ON broker_messages.id = '
-        'broker_deliveries.message_id WHERE broker_deliveries.queue_id = ?1 AND '
-        'broker_deliveries.due_at IS NULL AND (broker_deliveries.expires_at IS NULL OR '
-        'broker_deliveries.expires_at > ?2) ORDER BY broker_deliveries.rank, broker_deliveries.id'
-        ' LIMIT ?3 OFFSET 0'
+        'broker_deliveries.attempts, broker_deliveries.generation, broker_deliveries.died, '
+        'broker_messages.sender, broker_messages.sent_at, broker_messages.content_type, '
+        'broker_messages.headers, broker_messages.body FROM broker_deliveries JOIN '
+        'broker_messages ON broker_messages.id = broker_deliveries.message_id WHERE '
+        'broker_deliveries.queue_id = ?1 AND broker_deliveries.due_at IS NULL AND '
+        '(broker_deliveries.expires_at IS NULL OR broker_deliveries.expires_at > ?2) ORDER BY '
+        'broker_deliveries.rank, broker_deliveries.id LIMIT ?3 OFFSET 0'
     ),
     None,
 )
