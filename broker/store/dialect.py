@@ -168,16 +168,21 @@ def revision_of(connection: sqlite3.Connection) -> str | None:
     """Return the revision of a database, or None if it is empty.
 
     Raises:
-        Invalid: it has tables, but not the broker's or without their revision.
+        Invalid: it has tables, but not the broker's, or does not say their revision.
     """
     rows = connection.execute("SELECT name FROM sqlite_master WHERE type = 'table'").fetchall()
     tables = {name for (name,) in rows}
     check_is_ours(tables)
     if not tables:
         return None
-    row = connection.execute(
-        f"SELECT version_num FROM {VERSION_TABLE}"  # noqa: S608 - a constant
-    ).fetchone()
+    try:
+        row = connection.execute(
+            f"SELECT version_num FROM {VERSION_TABLE}"  # noqa: S608 - a constant
+        ).fetchone()
+    except sqlite3.OperationalError as error:
+        if error.sqlite_errorcode != sqlite3.SQLITE_ERROR:
+            raise
+        raise Invalid(f"the table {VERSION_TABLE} does not say the revision: {error}") from error
     if row is None:
         raise Invalid("the database has tables but no revision: restore a back-up")
     return str(row[0])

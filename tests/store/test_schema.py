@@ -226,6 +226,19 @@ def test_the_database_of_another_program_is_refused(tmp_path: Path) -> None:
         open_database(path)
 
 
+@pytest.mark.parametrize("table", ["broker_version (other TEXT)", "broker_version (version_num)"])
+def test_a_database_whose_revision_cannot_be_read_is_refused(tmp_path: Path, table: str) -> None:
+    path = tmp_path / "broker.db"
+    with sqlite3.connect(path) as connection:
+        connection.execute("PRAGMA journal_mode=WAL")
+        connection.execute(f"CREATE TABLE {table}")
+    connection.close()
+    before = path.read_bytes()
+    with pytest.raises(Invalid, match="revision"):
+        open_database(path)
+    assert path.read_bytes() == before
+
+
 def test_a_file_that_is_no_database_is_refused(tmp_path: Path) -> None:
     path = tmp_path / "notes.txt"
     path.write_text("these are my notes, " * 200)
