@@ -232,29 +232,31 @@ class _Scope:
         cursor = database._opened().cursor()
         ids, memory = database._ids, database._memory
         try:
-            version = begin(cursor)
+            if not memory.holds(begin(cursor)):
+                # What is sent here from now on comes after what others have sent.
+                ids.forget()
+            self._ids_left = ids.left
+            self._tx = Transaction(
+                cursor, self._now, database.limits, database._room, ids, memory.rows,
+                has_consumers=database.has_consumers,
+            )  # fmt: skip
         except BaseException as error:
             database._roll_back(cursor, error)
             raise
-        if not memory.holds(version):
-            # What is sent here from now on comes after what others have sent.
-            ids.forget()
-        self._ids_left = ids.left
-        self._tx = Transaction(
-            cursor, self._now, database.limits, database._room, ids, memory.rows,
-            has_consumers=database.has_consumers,
-        )  # fmt: skip
         return self._tx
 
     def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:
+        tx = self._tx
         if error is not None:
+            self._database._ids.left = self._ids_left
             self._undo(error)
             return
-        tx = self._tx
         try:
             tx.flush()
             commit(tx.cursor)
         except BaseException as failure:
+            # An interrupt may come once it is committed: then these are given out.
+            self._database._ids.forget()
             self._undo(failure)
             raise
         if tx.cuts_file:
@@ -262,10 +264,8 @@ class _Scope:
 
     def _undo(self, error: BaseException) -> None:
         """Undo it, in the database and in what is known of it."""
-        database = self._database
-        database._ids.left = self._ids_left
-        database._memory.rows.clear()
-        database._roll_back(self._tx.cursor, error)
+        self._database._memory.rows.clear()
+        self._database._roll_back(self._tx.cursor, error)
 
 
 def _size(path: str) -> int:

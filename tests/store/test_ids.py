@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import sqlite3
+
 import pytest
 from stores import Store
 
 from broker.commands.atomic import Atomic
 from broker.commands.channel import ChannelCreate, ChannelPublish, ChannelSubscribe
-from broker.commands.queue import QueueCreate, QueueSend
+from broker.commands.queue import QueueCreate, QueueSend, QueueShow
 from broker.errors import NotFound
 from broker.store import ids
-from broker.store.dialect import StoreFailure
+from broker.store.dialect import StoreFailure, commit
 from broker.store.transaction import Transaction
 
 BLOCK = 5
@@ -60,6 +62,24 @@ def test_a_rollback_undoes_what_was_reserved_and_gives_nothing_out_twice(kept: S
     given += send(kept, 4 * BLOCK)
     assert len({*given}) == len(given)
     assert given[-1] <= kept.reserved()
+
+
+def test_an_interrupt_just_after_the_commit_gives_nothing_out_twice(
+    kept: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    given = send(kept)
+
+    def commit_and_interrupt(cursor: sqlite3.Cursor) -> None:
+        commit(cursor)
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patched:
+        patched.setattr("broker.store.database.commit", commit_and_interrupt)
+        with pytest.raises(KeyboardInterrupt):
+            send(kept)
+    given += send(kept, BLOCK)
+    assert len({*given}) == len(given)
+    assert kept.run(QueueShow("q")).ready == len(given) + 1
 
 
 def test_so_does_a_transaction_of_parts_that_is_refused(kept: Store) -> None:
