@@ -70,8 +70,7 @@ class EmbeddedBroker:
             BrokerError: refused; nothing was changed.
             ServerRunning: a server owns the database.
         """
-        way = _WAYS.get(type(command))
-        return self._do(command) if way is None else way(self, command)
+        return _WAYS.get(type(command), EmbeddedBroker._do)(self, command)
 
     def _do(self, command: Any) -> Any:
         """Execute a command, slice by slice if it goes in such."""
@@ -165,6 +164,10 @@ class EmbeddedBroker:
             else:
                 upkeep.note_next_clean_up(tx)
                 calm_until = NEVER
+        elif tx.clean_up_at is None:
+            # As mostly.
+            tx.clean_up_at = calm_until
+            return
         tx.to_clean_up(calm_until)
         tx.remember(_CALM_UNTIL, tx.clean_up_at)
 
