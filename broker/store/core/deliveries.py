@@ -27,6 +27,7 @@ from .draft import (
     insert_into,
     insert_run,
     table_of,
+    unjournaled,
 )
 from .queues import has_room
 
@@ -55,8 +56,12 @@ IMPORT_DELIVERIES = insert_into(_DELIVERIES, *_ARRIVING, "failures", "died")
 
 
 def _fan_out(expires_at: Any, *conditions: Any) -> Any:
-    """Return one delivery for each subscription's queue, ids following the message's own."""
-    return insert(_DELIVERIES).from_select(
+    """Return one delivery for each subscription's queue, ids following the message's own.
+
+    Each goes to a page of its own of the index. Were the statement to be undone by itself when
+    it fails, SQLite would first copy all these pages; but its transaction is undone as a whole.
+    """
+    return unjournaled(insert(_DELIVERIES)).from_select(
         list(_ARRIVING),
         select(
             bindparam("before") + func.row_number().over(),

@@ -160,6 +160,15 @@ ZERO = literal_column("0", BigInt)
 NULL: ColumnElement[Any] = literal_column("NULL")
 
 
+def unjournaled(statement: Any) -> Any:
+    """Return an INSERT or UPDATE of many rows that leaves its failures to its transaction.
+
+    To be able to undo it alone, SQLite would copy each page before it changes it; here nothing
+    goes on after a failure, but its transaction or its savepoint is undone.
+    """
+    return statement.prefix_with("OR FAIL")
+
+
 def insert_into(table: Table, *columns: str) -> BulkDraft:
     """Return the statement that inserts rows of the named columns."""
     return BulkDraft(

@@ -594,7 +594,7 @@ IMPORT_DELIVERIES = Bulk(
 )
 FAN_OUT = Statement(
     (
-        'INSERT INTO broker_deliveries (id, queue_id, message_id, rank, size, attempts, '
+        'INSERT OR FAIL INTO broker_deliveries (id, queue_id, message_id, rank, size, attempts, '
         'generation, ready_at, due_at, expires_at) SELECT ?1 + row_number() OVER () AS anon_1, '
         'broker_queues.id, ?2 AS anon_2, ?3 AS anon_3, ?4 AS anon_4, 0, 0, ?5 AS anon_5, ?6 AS '
         'anon_6, ?7 AS anon_7 FROM broker_queues WHERE broker_queues.channel_id = ?8'
@@ -603,7 +603,7 @@ FAN_OUT = Statement(
 )
 FAN_OUT_WITHIN_LIMITS = Statement(
     (
-        'INSERT INTO broker_deliveries (id, queue_id, message_id, rank, size, attempts, '
+        'INSERT OR FAIL INTO broker_deliveries (id, queue_id, message_id, rank, size, attempts, '
         'generation, ready_at, due_at, expires_at) SELECT ?1 + row_number() OVER () AS anon_1, '
         'broker_queues.id, ?2 AS anon_2, ?3 AS anon_3, ?4 AS anon_4, 0, 0, ?5 AS anon_5, ?6 AS '
         'anon_6, CASE WHEN (broker_queues.ttl = 0) THEN ?7 WHEN (?7 < ?8 + broker_queues.ttl) '
