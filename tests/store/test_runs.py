@@ -23,9 +23,9 @@ from broker.commands.message import (
     MessageNack,
 )
 from broker.commands.queue import QueueConsume, QueueCreate, QueuePull, QueueSend, QueueShow
-from broker.errors import Invalid, Stale, TooBig
+from broker.errors import Invalid, NotFound, Stale, TooBig
 from broker.store.handlers.deliveries import LONG_ACK
-from broker.store.handlers.messages import LONG_RUN
+from broker.store.handlers.messages import LONG_RUN, PUBLICATIONS_TOGETHER
 
 #: More than one statement takes, and no multiple of what one takes.
 MANY = 64 + 16 + 4 + 3
@@ -208,6 +208,36 @@ def test_copies_of_a_publication_are_no_span_of_their_messages(store: Store) -> 
         b"1",
         b"2",
     ]
+
+
+@pytest.mark.parametrize("count", [1, PUBLICATIONS_TOGETHER, 2 * PUBLICATIONS_TOGETHER + 1])
+def test_publications_to_several_channels_keep_the_order_of_each(store: Store, count: int) -> None:
+    channels = ("c", "missing", "d", "limited")
+    for channel in ("c", "d", "limited"):
+        store.run(ChannelCreate(channel))
+        for user in (store.alice, store.bob):
+            store.run(ChannelSubscribe(channel), user)
+    store.run(ChannelSubscribe("limited", settings=(("max_messages", "5"),)), store.alice)
+    published = [
+        ChannelPublish(channel, b"%d" % n, 9 - n % 2, content_type="t/x" if n % 3 else None)
+        for n in range(count)
+        for channel in channels
+    ]
+    outcomes = store.batch(*((store.alice, publish) for publish in published))
+    ids = [outcome for outcome in outcomes if not isinstance(outcome, NotFound)]
+    # Each is followed by those of its copies.
+    assert ids == list(range(ids[0], ids[0] + 3 * len(ids), 3))
+    assert len(ids) == 3 * count
+    store.check()
+    for channel in ("c", "d", "limited"):
+        for user in (store.alice, store.bob):
+            is_limited = channel == "limited" and user == store.alice
+            fit = range(min(5, count) if is_limited else count)
+            wanted = sorted(fit, key=lambda n: n % 2)
+            pulled = store.run(ChannelPull(channel, max_count=1000), user)
+            assert [(m.body, m.content_type) for m in pulled] == [
+                (b"%d" % n, "t/x" if n % 3 else None) for n in wanted
+            ]
 
 
 def test_a_receipt_is_known_only_as_it_was_given_out(store: Store) -> None:

@@ -8,12 +8,15 @@ from sqlalchemy import (
     and_,
     bindparam,
     case,
+    column,
     func,
     insert,
     literal_column,
     or_,
     select,
+    true,
     update,
+    values,
 )
 
 from ...models import Delivery, Message, Queue
@@ -21,11 +24,13 @@ from ...models.base import BigInt
 from .draft import (
     NULL,
     ZERO,
+    BulkDraft,
     ByIdsDraft,
     Draft,
     delete_from,
     insert_into,
     insert_run,
+    numbered,
     table_of,
     unjournaled,
 )
@@ -55,34 +60,42 @@ INSERT_DELIVERIES_ALIKE = insert_run(
 IMPORT_DELIVERIES = insert_into(_DELIVERIES, *_ARRIVING, "failures", "died")
 
 
-def _fan_out(expires_at: Any, *conditions: Any) -> Any:
-    """Return one delivery for each subscription's queue, ids following the message's own.
+def _fan_out(copies: Any) -> Any:
+    """Return the statement that makes copies for the queues of subscriptions.
 
     Each goes to a page of its own of the index. Were the statement to be undone by itself when
     it fails, SQLite would first copy all these pages; but its transaction is undone as a whole.
     """
-    return unjournaled(insert(_DELIVERIES)).from_select(
-        list(_ARRIVING),
-        select(
-            bindparam("before") + func.row_number().over(),
-            _QUEUES.c.id,
-            bindparam("message"),
-            bindparam("rank"),
-            bindparam("size"),
-            ZERO,
-            ZERO,
-            bindparam("ready_at"),
-            bindparam("due_at"),
-            expires_at,
-        ).where(_QUEUES.c.channel_id == bindparam("channel"), *conditions),
+    return unjournaled(insert(_DELIVERIES)).from_select(list(_ARRIVING), copies)
+
+
+_PUBLISHED = ("message", "rank", "size", "ready_at", "due_at", "expires_at")
+_OF_CHANNEL = _QUEUES.c.channel_id == bindparam("channel")
+#: A copy's place among those of its message, whose id its own follows.
+_PLACE = func.row_number().over()
+
+
+def _fan_out_all(size: int) -> Any:
+    """Return one delivery for each subscription's queue of each of so many publications."""
+    published = (
+        values(*(column(name, BigInt) for name in _PUBLISHED))
+        .data([tuple(bindparam(numbered(c, row)) for c in _PUBLISHED) for row in range(size)])
+        .cte("published")
     )
+    subscribed = select(_PLACE.label("place"), _QUEUES.c.id).where(_OF_CHANNEL).cte("subscribed")
+    message, *alike = published.c
+    return _fan_out(
+        # An outer join, though there are subscriptions: SQLite keeps its order. The queues are
+        # numbered once for all, and copies come by their ids, so that each is the table's last.
+        select(
+            message + subscribed.c.place, subscribed.c.id, message, *alike[:2], ZERO, ZERO,
+            *alike[2:],
+        ).select_from(published.outerjoin(subscribed, true()))
+    )  # fmt: skip
 
 
-#: For a channel whose subscriptions have no limits; made inside the database.
-FAN_OUT = Draft(
-    _fan_out(bindparam("expires_at")),
-    "before", "message", "rank", "size", "ready_at", "due_at", "expires_at", "channel",
-)  # fmt: skip
+#: Of publications to a channel whose subscriptions have no limits; made inside the database.
+FAN_OUT = BulkDraft(_fan_out_all, _PUBLISHED, shared=["channel"])
 
 
 def _earlier_expiry() -> Any:
@@ -92,10 +105,23 @@ def _earlier_expiry() -> Any:
     return case((_QUEUES.c.ttl == ZERO, expires_at), (expires_at < own, expires_at), else_=own)
 
 
-#: For one where some have: who is full or paused does not get it.
+#: Of one to a channel where some have: who is full or paused does not get it.
 FAN_OUT_WITHIN_LIMITS = Draft(
-    _fan_out(_earlier_expiry(), has_room()),
-    "before", "message", "rank", "size", "ready_at", "due_at", "expires_at", "now", "channel",
+    _fan_out(
+        select(
+            bindparam("message") + _PLACE,
+            _QUEUES.c.id,
+            bindparam("message"),
+            bindparam("rank"),
+            bindparam("size"),
+            ZERO,
+            ZERO,
+            bindparam("ready_at"),
+            bindparam("due_at"),
+            _earlier_expiry(),
+        ).where(_OF_CHANNEL, has_room())
+    ),
+    *_PUBLISHED, "now", "channel",
 )  # fmt: skip
 
 

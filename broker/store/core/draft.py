@@ -36,7 +36,10 @@ class Draft:
         """Return it as SQLite reads it, its parameters numbered."""
         # SQLAlchemy numbers with a colon. SQLite calls that a name, which it may not have
         # where values are given by position; it numbers them with a question mark.
-        compiled = self._built.compile(dialect=sqlite.dialect(paramstyle="numeric"))
+        dialect = sqlite.dialect(paramstyle="numeric")
+        # The driver counts the rows of what begins with INSERT, not of a WITH.
+        dialect.cte_follows_insert = True
+        compiled = self._built.compile(dialect=dialect)
         named = tuple(compiled.positiontup or ())
         if sorted(named) != sorted(self._parameters):
             raise AssertionError(f"parameters are {named}, not {self._parameters}")
@@ -129,7 +132,7 @@ class ByIdsDraft(BulkDraft):
 _COMPILED: Final = re.compile(r":(\d+)")
 _NUMBERED: Final = re.compile(r"\?(\d+)")
 #: What stands once for each row.
-_ROW: Final = re.compile(r"(?<= VALUES )\(.*\)$|(?<= IN \()\?\d+(?=\))")
+_ROW: Final = re.compile(r"(?<= VALUES )\(.*\)$|(?<= \(VALUES )\([^)]*\)|(?<= IN \()\?\d+(?=\))")
 
 
 def _call(function: str, *arguments: str) -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
-from itertools import groupby
+from itertools import chain, groupby
 from typing import Any, NamedTuple
 
 from ... import names
@@ -24,6 +24,8 @@ from .rights import check_may_send, existing_queue
 #: From how many on messages alike are stored by statements of their own; a few different
 #: ones need fewer statements together.
 LONG_RUN = 16
+#: How many publications are copied by one statement: it numbers the subscriptions once for all.
+PUBLICATIONS_TOGETHER = 32
 #: Expired keys are not honoured any more; they are taken away this long after, so
 #: that many go together. In milliseconds.
 KEY_CLEAN_UP_DELAY_MS = 60_000
@@ -250,20 +252,45 @@ def send_many(
     return SentMany(ids, False)
 
 
-@handles_batch(ChannelPublish)
-def publish(tx: Transaction, requests: list[Request]) -> list[Any]:
-    """Store each message once and fan it out inside the database."""
-    channels: dict[str, ChannelRow] = {}
-    publishers: set[tuple[int, int]] = set()
-    outcomes: list[Any] = []
-    for principal, command in requests:
+class _Outlet:
+    """A channel that a batch publishes to.
+
+    Attributes:
+        channel: its row.
+        is_limited: whether any of its subscriptions has limits, a lifetime or a pause.
+        publishers: ids of those who may publish to it.
+        copies: what was taken and is not yet in the database; for each the parameters of
+            its copies.
+    """
+
+    __slots__ = ("channel", "copies", "is_limited", "publishers")
+
+    def __init__(self, tx: Transaction, name: str) -> None:
+        self.channel = existing_channel(tx, name)
+        self.is_limited = tx.one(sql.IS_LIMITED, (self.channel.id, 1)) is not None
+        self.publishers: set[int] = set()
+        self.copies: list[tuple[Any, ...]] = []
+
+
+class _Publications:
+    """The publications of a batch: each is checked as it comes, and all are stored together.
+
+    But where a subscription is limited, each is stored before the next, which may find it full.
+    """
+
+    def __init__(self, tx: Transaction) -> None:
+        self._tx = tx
+        self._outlets: dict[str, _Outlet] = {}
+        # Taken, and not yet in the database: messages, and how many copies they have.
+        self._messages: list[Any] = []
+        self._counts: list[int] = []
+
+    def take(self, principal: Principal, command: ChannelPublish) -> Any:
+        """Take one; return its outcome, which may be a refusal."""
+        tx = self._tx
         try:
-            channel = channels.get(command.channel)
-            if channel is None:
-                channel = channels[command.channel] = existing_channel(tx, command.channel)
-            if (channel.id, principal.id) not in publishers:
-                _check_may_publish(tx, principal, channel)
-                publishers.add((channel.id, principal.id))
+            outlet = self._outlet(principal, command.channel)
+            channel = outlet.channel
             names.check_body_size(len(command.body), tx.limits.max_message_bytes)
             keys = _Keys(tx, {} if command.key is None else {channel.id: [command.key]})
             sent = keys.sent_before(channel.id, command.key)
@@ -271,20 +298,85 @@ def publish(tx: Transaction, requests: list[Request]) -> list[Any]:
             if sent is None:
                 tx.check_room()
         except BrokerError as refusal:
-            outcomes.append(refusal)
-            continue
+            return refusal
         if sent is not None:
-            outcomes.append(Sent(sent[0], True))
-            continue
-        message_id = _fan_out(tx, principal, channel, command, times)
+            return Sent(sent[0], True)
+        message_id = tx.allocate(1 + channel.subscriptions)
+        # Without subscriptions there is nobody to keep it for: only the id is used up.
+        if channel.subscriptions:
+            self._take(outlet, message_id, principal, command, times)
         if command.key is None:
-            outcomes.append(message_id)
+            return message_id
+        keys.remember(channel.id, command.key, command.key_ttl_ms, message_id, 1)
+        keys.store()
+        return Sent(message_id, False)
+
+    def _outlet(self, principal: Principal, name: str) -> _Outlet:
+        """Return a channel by name, or refuse who may not publish to it."""
+        outlet = self._outlets.get(name)
+        if outlet is None:
+            outlet = self._outlets[name] = _Outlet(self._tx, name)
+        if principal.id not in outlet.publishers:
+            _check_may_publish(self._tx, principal, outlet.channel)
+            outlet.publishers.add(principal.id)
+        return outlet
+
+    def _take(
+        self,
+        outlet: _Outlet,
+        message_id: int,
+        principal: Principal,
+        command: ChannelPublish,
+        times: tuple[int | None, int | None],
+    ) -> None:
+        """Take one that somebody may get."""
+        tx, channel = self._tx, outlet.channel
+        due_at, expires_at = times
+        size = len(command.body)
+        rank = names.MAX_PRIORITY - command.priority
+        ready_at = NULL if due_at else tx.now
+        copy = (message_id, rank, size, ready_at, due_at or NULL, expires_at or NULL)
+        if outlet.is_limited:
+            count = _fan_out_within_limits(tx, channel.id, copy, due_at)
+            if not count:
+                return
         else:
-            keys.remember(channel.id, command.key, command.key_ttl_ms, message_id, 1)
-            keys.store()
-            outcomes.append(Sent(message_id, False))
-    # Whoever reads a subscription's counters later in this transaction must see them.
-    tx.flush()
+            outlet.copies.append(copy)
+            count = channel.subscriptions
+            _count_arrival(tx.channel_counters(channel.id), size, due_at)
+            tx.to_clean_up(expires_at)
+        headers = _headers_text(command.headers) if command.headers else NULL
+        common = (principal.name, tx.now, command.content_type or NULL, headers)
+        self._messages += (message_id, *common, command.body)
+        self._counts += (message_id, count, count)
+        if outlet.is_limited:
+            self._store_messages()
+        if due_at is None:
+            tx.wakes_channel(channel.name)
+        else:
+            tx.channel_falls_due(channel.name, due_at)
+
+    def finish(self) -> None:
+        """Store what was taken."""
+        for outlet in self._outlets.values():
+            _fan_out(self._tx, outlet)
+        self._store_messages()
+        # Whoever reads a subscription's counters later in this transaction must see them.
+        self._tx.flush()
+
+    def _store_messages(self) -> None:
+        self._tx.run_bulk(sql.INSERT_MESSAGES, self._messages)
+        self._tx.run_bulk(sql.INSERT_PUBLICATIONS, self._counts)
+        self._messages = []
+        self._counts = []
+
+
+@handles_batch(ChannelPublish)
+def publish(tx: Transaction, requests: list[Request]) -> list[Any]:
+    """Store each message once, and copies for its channel's subscriptions."""
+    publications = _Publications(tx)
+    outcomes = [publications.take(principal, command) for principal, command in requests]
+    publications.finish()
     return outcomes
 
 
@@ -296,64 +388,32 @@ def _check_may_publish(tx: Transaction, principal: Principal, channel: ChannelRo
         raise Denied(f"only subscribers publish to {channel.name!r}: subscribe first")
 
 
-def _fan_out(
-    tx: Transaction,
-    principal: Principal,
-    channel: ChannelRow,
-    command: ChannelPublish,
-    times: tuple[int | None, int | None],
-) -> int:
-    """Store one message with a delivery for each subscription that takes it; return its id.
-
-    Without subscriptions there is nobody to keep it for: only the id is used up.
-    """
-    message_id = tx.allocate(1 + channel.subscriptions)
-    if not channel.subscriptions:
-        return message_id
-    due_at, expires_at = times
-    size = len(command.body)
-    copy = (
-        message_id,
-        message_id,
-        names.MAX_PRIORITY - command.priority,
-        size,
-        None if due_at else tx.now,
-        due_at,
-    )
-    if tx.one(sql.IS_LIMITED, (channel.id, 1)) is None:
-        copies = tx.run(sql.FAN_OUT, (*copy, expires_at, channel.id))
-        if copies != channel.subscriptions:
+def _fan_out(tx: Transaction, outlet: _Outlet) -> None:
+    """Make the copies of what was taken for a channel without limits, inside the database."""
+    channel, copies = outlet.channel, outlet.copies
+    for start in range(0, len(copies), PUBLICATIONS_TOGETHER):
+        part = copies[start : start + PUBLICATIONS_TOGETHER]
+        made = tx.run(sql.FAN_OUT.of(len(part)), (channel.id, *chain.from_iterable(part)))
+        if made != len(part) * channel.subscriptions:
             raise AssertionError(
-                f"{channel.name!r} counts {channel.subscriptions} subscriptions and has {copies}"
+                f"{channel.name!r} counts {channel.subscriptions} subscriptions, and there are "
+                f"{made} copies of {len(part)} publications"
             )
-        _count_arrival(tx.channel_counters(channel.id), size, due_at)
-        tx.to_clean_up(expires_at)
-    else:
-        copies = _fan_out_within_limits(tx, channel.id, copy, expires_at)
-        if not copies:
-            return message_id
-    tx.run_bulk(sql.INSERT_MESSAGES, _message_row(message_id, principal, command, tx.now))
-    tx.run_bulk(sql.INSERT_PUBLICATIONS, (message_id, copies, copies))
-    if due_at is None:
-        tx.wakes_channel(channel.name)
-    else:
-        tx.channel_falls_due(channel.name, due_at)
-    return message_id
 
 
 def _fan_out_within_limits(
-    tx: Transaction, channel_id: int, copy: tuple[Any, ...], expires_at: int | None
+    tx: Transaction, channel_id: int, copy: tuple[Any, ...], due_at: int | None
 ) -> int:
     """Make a copy for each subscription that has room, and return how many that were.
 
     Who is full misses it, and counts it, without failing the others. The limits
     are read from the rows, so what is owed to them is written before and after.
     """
-    *_, size, _, due_at = copy
+    _, _, size, *_ = copy
     expire(tx)
     tx.flush()
     make_room_in_channel(tx, channel_id, size)
-    copies = tx.run(sql.FAN_OUT_WITHIN_LIMITS, (*copy, expires_at, tx.now, channel_id))
+    copies = tx.run(sql.FAN_OUT_WITHIN_LIMITS, (*copy, tx.now, channel_id))
     tx.run(sql.COUNT_MISSED, (1, channel_id, size))
     arrival = CounterChanges()
     _count_arrival(arrival, size, due_at)
@@ -383,19 +443,6 @@ def _times(
         life = names.format_duration(ttl_ms)
         raise Invalid(f"a message that lives for {life}, no longer than its delay, never comes")
     return due_at, now + ttl_ms
-
-
-def _message_row(
-    message_id: int, principal: Principal, command: ChannelPublish, now: int
-) -> tuple[Any, ...]:
-    return (
-        message_id,
-        principal.name,
-        now,
-        command.content_type,
-        _headers_text(command.headers) if command.headers else None,
-        command.body,
-    )
 
 
 def _headers_text(headers: Mapping[str, str]) -> str:

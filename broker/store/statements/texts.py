@@ -592,26 +592,36 @@ IMPORT_DELIVERIES = Bulk(
     changes='broker_deliveries',
     is_run=False,
 )
-FAN_OUT = Statement(
+FAN_OUT = Bulk(
     (
         'INSERT OR FAIL INTO broker_deliveries (id, queue_id, message_id, rank, size, attempts, '
-        'generation, ready_at, due_at, expires_at) SELECT ?1 + row_number() OVER () AS anon_1, '
-        'broker_queues.id, ?2 AS anon_2, ?3 AS anon_3, ?4 AS anon_4, 0, 0, ?5 AS anon_5, ?6 AS '
-        'anon_6, ?7 AS anon_7 FROM broker_queues WHERE broker_queues.channel_id = ?8'
+        'generation, ready_at, due_at, expires_at) WITH published(message, rank, size, ready_at, '
+        'due_at, expires_at) AS (VALUES '
     ),
-    'broker_deliveries',
+    '(?{0}, ?{1}, ?{2}, ?{3}, ?{4}, ?{5})',
+    (
+        '), subscribed AS (SELECT row_number() OVER () AS place, broker_queues.id AS id FROM '
+        'broker_queues WHERE broker_queues.channel_id = ?1) SELECT published.message + '
+        'subscribed.place AS anon_1, subscribed.id, published.message, published.rank, '
+        'published.size, 0, 0, published.ready_at, published.due_at, published.expires_at FROM '
+        'published LEFT OUTER JOIN subscribed ON 1 = 1'
+    ),
+    width=6,
+    shared=1,
+    changes='broker_deliveries',
+    is_run=False,
 )
 FAN_OUT_WITHIN_LIMITS = Statement(
     (
         'INSERT OR FAIL INTO broker_deliveries (id, queue_id, message_id, rank, size, attempts, '
         'generation, ready_at, due_at, expires_at) SELECT ?1 + row_number() OVER () AS anon_1, '
-        'broker_queues.id, ?2 AS anon_2, ?3 AS anon_3, ?4 AS anon_4, 0, 0, ?5 AS anon_5, ?6 AS '
-        'anon_6, CASE WHEN (broker_queues.ttl = 0) THEN ?7 WHEN (?7 < ?8 + broker_queues.ttl) '
-        'THEN ?7 ELSE ?8 + broker_queues.ttl END AS anon_7 FROM broker_queues WHERE '
-        'broker_queues.channel_id = ?9 AND broker_queues.sends_paused IS NOT 1 AND '
+        'broker_queues.id, ?1 AS anon_2, ?2 AS anon_3, ?3 AS anon_4, 0, 0, ?4 AS anon_5, ?5 AS '
+        'anon_6, CASE WHEN (broker_queues.ttl = 0) THEN ?6 WHEN (?6 < ?7 + broker_queues.ttl) '
+        'THEN ?6 ELSE ?7 + broker_queues.ttl END AS anon_7 FROM broker_queues WHERE '
+        'broker_queues.channel_id = ?8 AND broker_queues.sends_paused IS NOT 1 AND '
         '(broker_queues.max_messages = 0 OR broker_queues.ready + broker_queues.delayed + '
         'broker_queues.leased + broker_queues.dead < broker_queues.max_messages) AND '
-        '(broker_queues.max_bytes = 0 OR broker_queues.bytes + ?4 <= broker_queues.max_bytes)'
+        '(broker_queues.max_bytes = 0 OR broker_queues.bytes + ?3 <= broker_queues.max_bytes)'
     ),
     'broker_deliveries',
 )
