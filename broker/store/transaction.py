@@ -268,8 +268,10 @@ class Transaction:
             yield
             self.flush()
         except BaseException:
-            self.cursor.execute("ROLLBACK TO broker")
-            self.cursor.execute("RELEASE broker")
+            # Where the disk is full, SQLite has undone the whole transaction by itself.
+            if self.cursor.connection.in_transaction:
+                self.cursor.execute("ROLLBACK TO broker")
+                self.cursor.execute("RELEASE broker")
             self._counters.clear()
             self._channel_counters = {}
             self._forget()

@@ -14,9 +14,11 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
+import stores
 from stores import Store
 
 from broker import names
+from broker.commands.atomic import Atomic
 from broker.commands.channel import ChannelCreate, ChannelPublish, ChannelSubscribe
 from broker.commands.message import MessageAck, MessageRelease
 from broker.commands.queue import (
@@ -322,6 +324,45 @@ def test_a_full_file_is_full_and_leaves_what_was(tmp_path: Path) -> None:
     assert isinstance(batch.outcomes[59], Full)
     stored = sum(isinstance(outcome, int) for outcome in batch.outcomes)
     assert store.run(QueueShow("q")).ready == stored + 1
+    store.check()
+    store.database.close()
+
+
+@pytest.mark.parametrize(
+    "parts",
+    [
+        (QueueSend("q", b"x" * 100_000),),
+        (QueueSend("q", b"x"), QueueSend("q", b"x" * 100_000)),
+        (ChannelPublish("c", b"x" * 100_000),),
+        (QueueSendMany("q", (b"x" * 30_000,) * 4),),
+        (MessageAck(("1.1",)), QueueSend("q", b"x" * 100_000)),
+    ],
+)
+def test_parts_that_fill_a_file_are_full_and_leave_what_was(
+    tmp_path: Path, parts: tuple[Any, ...], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # A full disk within a statement makes SQLite undo the whole transaction, savepoints and all.
+    monkeypatch.setattr(stores, "MAX_MESSAGE_BYTES", 1_000_000)
+    store = Store(tmp_path / "broker.db")
+    store.run(QueueCreate("q"))
+    store.run(ChannelCreate("c"))
+    for name in ("a", "b"):
+        store.run(ChannelSubscribe("c", name))
+    store.run(QueueSend("q", b"kept"))
+    (message,) = store.run(QueuePull("q"))
+    parts = tuple(
+        part._replace(receipts=(message.receipt,)) if isinstance(part, MessageAck) else part
+        for part in parts
+    )
+    pages = store.rows("PRAGMA page_count")[0][0]
+    store.rows(f"PRAGMA max_page_count={pages + 2}")
+    before = [store.run(QueueShow(queue)) for queue in ("q", "c@alice@a")]
+    requests = [Request(store.alice, Atomic(parts)), Request(store.alice, QueueShow("q"))]
+    for asked in (requests[:1], requests):
+        outcomes = run_batch(store.database, asked, store.now).outcomes
+        assert isinstance(outcomes[0], Full)
+        assert outcomes[1:] in ([], [before[0]])
+    assert [store.run(QueueShow(queue)) for queue in ("q", "c@alice@a")] == before
     store.check()
     store.database.close()
 
