@@ -165,7 +165,7 @@ HEAD_EXPIRY = Draft(
 )
 LEASE = ByIdsDraft(
     lambda chosen: (
-        update(_DELIVERIES)
+        unjournaled(update(_DELIVERIES))
         .values(
             due_at=bindparam("until"),
             leased_by=bindparam("user"),

@@ -175,7 +175,7 @@ def unjournaled(statement: Any) -> Any:
 def insert_into(table: Table, *columns: str) -> BulkDraft:
     """Return the statement that inserts rows of the named columns."""
     return BulkDraft(
-        lambda size: insert(table).values(
+        lambda size: unjournaled(insert(table)).values(
             [{c: bindparam(numbered(c, row)) for c in columns} for row in range(size)]
         ),
         columns,
@@ -209,7 +209,7 @@ def insert_run(
         return values | {column: bindparam(numbered(column, number)) for column in each}
 
     return BulkDraft(
-        lambda size: insert(table).values([row(number) for number in range(size)]),
+        lambda size: unjournaled(insert(table)).values([row(number) for number in range(size)]),
         each,
         shared=["first", *shared],
         is_run=True,

@@ -339,7 +339,7 @@ SHOW_QUEUE = Statement(
     None,
 )
 INSERT_REMOVALS = Bulk(
-    'INSERT INTO broker_removals (queue_id) VALUES ',
+    'INSERT OR FAIL INTO broker_removals (queue_id) VALUES ',
     '(?{0})',
     '',
     width=1,
@@ -361,8 +361,8 @@ FIND_CHANNEL = Statement(
 )
 INSERT_CHANNELS = Bulk(
     (
-        'INSERT INTO broker_channels (id, name, owner_id, created_at, publish, subscriptions) '
-        'VALUES '
+        'INSERT OR FAIL INTO broker_channels (id, name, owner_id, created_at, publish, '
+        'subscriptions) VALUES '
     ),
     '(?{0}, ?{1}, ?{2}, ?{3}, ?{5}, ?{4})',
     '',
@@ -407,8 +407,8 @@ IS_SUBSCRIBED = Statement(
 )
 INSERT_SUBSCRIPTIONS = Bulk(
     (
-        'INSERT INTO broker_subscriptions (id, channel_id, user_id, name, queue_id, created_at) '
-        'VALUES '
+        'INSERT OR FAIL INTO broker_subscriptions (id, channel_id, user_id, name, queue_id, '
+        'created_at) VALUES '
     ),
     '(?{0}, ?{1}, ?{2}, ?{3}, ?{4}, ?{5})',
     '',
@@ -458,7 +458,10 @@ DELETE_QUEUES_OF_CHANNEL = Statement(
     'broker_queues',
 )
 INSERT_MESSAGES = Bulk(
-    'INSERT INTO broker_messages (id, sender, sent_at, content_type, headers, body) VALUES ',
+    (
+        'INSERT OR FAIL INTO broker_messages (id, sender, sent_at, content_type, headers, body) '
+        'VALUES '
+    ),
     '(?{0}, ?{1}, ?{2}, ?{3}, ?{4}, ?{5})',
     '',
     width=6,
@@ -467,7 +470,10 @@ INSERT_MESSAGES = Bulk(
     is_run=False,
 )
 INSERT_MESSAGES_ALIKE = Bulk(
-    'INSERT INTO broker_messages (id, sender, sent_at, content_type, headers, body) VALUES ',
+    (
+        'INSERT OR FAIL INTO broker_messages (id, sender, sent_at, content_type, headers, body) '
+        'VALUES '
+    ),
     '((?1 + {row}), ?2, ?3, ?4, ?5, ?{0})',
     '',
     width=1,
@@ -493,7 +499,7 @@ DELETE_MESSAGES = ByIds(
     span='DELETE FROM broker_messages WHERE broker_messages.id BETWEEN ?1 AND ?2',
 )
 INSERT_PUBLICATIONS = Bulk(
-    'INSERT INTO broker_publications (message_id, copies, remaining) VALUES ',
+    'INSERT OR FAIL INTO broker_publications (message_id, copies, remaining) VALUES ',
     '(?{0}, ?{1}, ?{2})',
     '',
     width=3,
@@ -533,7 +539,10 @@ FIND_KEYS = Bulk(
     is_run=False,
 )
 INSERT_KEYS = Bulk(
-    'INSERT INTO broker_keys (target_id, "key", message_id, expires_at, count) VALUES ',
+    (
+        'INSERT OR FAIL INTO broker_keys (target_id, "key", message_id, expires_at, count) VALUES'
+        ' '
+    ),
     '(?{0}, ?{1}, ?{2}, ?{3}, ?{4})',
     '',
     width=5,
@@ -558,7 +567,7 @@ EXPIRED_KEYS = Statement(
 )
 INSERT_DELIVERIES = Bulk(
     (
-        'INSERT INTO broker_deliveries (id, queue_id, message_id, rank, size, attempts, '
+        'INSERT OR FAIL INTO broker_deliveries (id, queue_id, message_id, rank, size, attempts, '
         'generation, ready_at, due_at, expires_at) VALUES '
     ),
     '(?{0}, ?{1}, ?{2}, ?{3}, ?{4}, ?{5}, ?{6}, ?{7}, ?{8}, ?{9})',
@@ -570,7 +579,7 @@ INSERT_DELIVERIES = Bulk(
 )
 INSERT_DELIVERIES_ALIKE = Bulk(
     (
-        'INSERT INTO broker_deliveries (id, queue_id, message_id, rank, size, attempts, '
+        'INSERT OR FAIL INTO broker_deliveries (id, queue_id, message_id, rank, size, attempts, '
         'generation, ready_at, due_at, expires_at) VALUES '
     ),
     '((?1 + {row}), ?2, (?1 + {row}), ?3, ?{0}, 0, 0, ?4, ?5, ?6)',
@@ -582,7 +591,7 @@ INSERT_DELIVERIES_ALIKE = Bulk(
 )
 IMPORT_DELIVERIES = Bulk(
     (
-        'INSERT INTO broker_deliveries (id, queue_id, message_id, rank, size, attempts, '
+        'INSERT OR FAIL INTO broker_deliveries (id, queue_id, message_id, rank, size, attempts, '
         'generation, ready_at, due_at, expires_at, failures, died) VALUES '
     ),
     '(?{0}, ?{1}, ?{2}, ?{3}, ?{4}, ?{5}, ?{6}, ?{7}, ?{8}, ?{9}, ?{10}, ?{11})',
@@ -648,7 +657,7 @@ HEAD_EXPIRY = Statement(
 )
 LEASE = ByIds(
     (
-        'UPDATE broker_deliveries SET attempts=(broker_deliveries.attempts + 1), '
+        'UPDATE OR FAIL broker_deliveries SET attempts=(broker_deliveries.attempts + 1), '
         'generation=(broker_deliveries.generation + 1), due_at=?1, leased_by=?2 WHERE '
         'broker_deliveries.id IN ('
     ),
@@ -658,7 +667,7 @@ LEASE = ByIds(
     shared=2,
     changes='broker_deliveries',
     span=(
-        'UPDATE broker_deliveries SET attempts=(broker_deliveries.attempts + 1), '
+        'UPDATE OR FAIL broker_deliveries SET attempts=(broker_deliveries.attempts + 1), '
         'generation=(broker_deliveries.generation + 1), due_at=?1, leased_by=?2 WHERE '
         'broker_deliveries.id BETWEEN ?3 AND ?4'
     ),
@@ -941,8 +950,8 @@ DEAD_PLACES = Statement(
 )
 IMPORT_DEAD = Bulk(
     (
-        'INSERT INTO broker_dead_deliveries (id, queue_id, message_id, rank, size, attempts, '
-        'generation, failures, died, dead_at, reason) VALUES '
+        'INSERT OR FAIL INTO broker_dead_deliveries (id, queue_id, message_id, rank, size, '
+        'attempts, generation, failures, died, dead_at, reason) VALUES '
     ),
     '(?{0}, ?{1}, ?{2}, ?{3}, ?{4}, ?{5}, ?{6}, ?{7}, ?{8}, ?{9}, ?{10})',
     '',
