@@ -209,13 +209,27 @@ def test_a_run_is_told_as_one_with_what_is_whole() -> None:
     assert parser.next() == Run(HEAD, [b"x" * 99, *(b"x" * n for n in range(100))])
 
 
-@pytest.mark.parametrize("body", [b"", b"x", b"\r\n", b"x" * 1279, b"x" * 1280, b"x" * 100_000])
-def test_a_single_command_that_is_as_expected(body: bytes) -> None:
+@pytest.mark.parametrize("size", [0, 1, 9, 10, 11, 99, 100, 999, 1000, 9999, 10_000, 100_000])
+@pytest.mark.parametrize("end", [b"x", b"\r\n"])
+def test_a_single_command_that_is_as_expected(size: int, end: bytes) -> None:
+    body = (b"x" * size + end)[-size:] if size else b""
     parser = RequestParser(LIMITS)
     assert parser.single(encode_request([*HEAD, body])) is None
     parser.expect(HEAD)
-    assert parser.single(encode_request([*HEAD, body])) == body
+    assert parser.single(encode_request([*HEAD, b"another"])) == b"another"
+    for _ in range(2):
+        assert parser.single(encode_request([*HEAD, body])) == body
     assert parser.next() is None
+
+
+def test_a_single_command_after_others() -> None:
+    parser = RequestParser(LIMITS)
+    parser.expect(HEAD)
+    sent = encode_request([*HEAD, b"x"])
+    parser.feed(sent * 2)
+    assert parse_all(parser) == [[*HEAD, b"x"]] * 2
+    assert parser.single(sent) == b"x"
+    assert parser.single(sent) == b"x"
 
 
 @pytest.mark.parametrize(
@@ -225,6 +239,12 @@ def test_a_single_command_that_is_as_expected(body: bytes) -> None:
         encode_request([*HEAD, b"x"]) + b"*", encode_request([*HEAD, b"x", b"y"]),
         encode_request([*HEAD, b"x"]).replace(b"$1\r\nx", b"$01\r\nx"),
         encode_request(HEAD), encode_request([*HEAD, b"x"])[1:], b"",
+        # Cut at what looks like its end, at every length that could be written otherwise.
+        *(
+            encode_request([*HEAD, (b"x" * size + b"\r\n" + b"x" * more)])[: -2 - more]
+            for size in (5, 6, 7, 8, 95, 96, 97, 98, 995, 996, 997, 998)
+            for more in range(5)
+        ),
     ],
 )  # fmt: skip
 def test_what_is_not_one_whole_command_is_no_single(other: bytes) -> None:

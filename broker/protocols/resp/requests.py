@@ -118,6 +118,12 @@ class RequestParser:
         self._expected = b""
         # How many bytes must be there before the command of a run at the front can be whole.
         self._awaited = 0
+        # Whether all that has come was taken, and ended with a command.
+        self._is_between = True
+        # Of one more such command of so many bytes: what is before its last word, and how long
+        # that is.
+        self._lone_size = self._lone_length = 0
+        self._lone_begin = b""
 
     @property
     def buffered(self) -> int:
@@ -127,6 +133,7 @@ class RequestParser:
 
     def feed(self, data: bytes | memoryview) -> None:
         """Take bytes that have been received."""
+        self._is_between = False
         if self._position:
             del self._data[: self._position]
             self._searched -= self._position
@@ -151,17 +158,28 @@ class RequestParser:
         None, and nothing is taken, unless it begins as is expected (:meth:`expect`) and nothing
         is left of before: what comes of who awaits each answer mostly is as this, and whole.
         """
-        expected = self._expected
-        if not data.startswith(expected) or not expected:
+        if not self._is_between:
             return None
-        if self._whole or self._missing is not None or len(self._data) > self._position:
+        if len(data) != self._lone_size:
+            self._expect_size(len(data))
+        rest = data.removeprefix(self._lone_begin)
+        if rest is data:
+            # It begins otherwise: a window, mostly, which is too large to be copied for nothing.
             return None
-        begin = len(expected)
-        end = data.find(b"\r\n", begin)
-        size = len(data) - end - 4
-        if size < 0 or data[begin:end] != (_LENGTHS[size] if size < _SHORT else b"%d" % size):
-            return None
-        return data[end + 2 : -2] if data.endswith(b"\r\n") else None
+        last = rest.removesuffix(b"\r\n")
+        return last if len(last) == self._lone_length else None
+
+    def _expect_size(self, whole: int) -> None:
+        """Note what a command of so many bytes begins with: they say how long its last word is."""
+        self._lone_size, self._lone_begin = whole, b""
+        # That word's length, and what it takes to write that.
+        both = whole - len(self._expected) - len(b"\r\n\r\n")
+        digits = len(b"%d" % both)
+        for length in (both - digits, both - digits + 1):
+            written = b"%d" % length
+            if self._expected and length >= 0 and length + len(written) == both:
+                self._lone_begin = b"%b%b\r\n" % (self._expected, written)
+                self._lone_length = length
 
     def expect(self, head: list[bytes]) -> None:
         """Read commands that have one word more than ``head``, and begin with it, as runs.
@@ -171,7 +189,11 @@ class RequestParser:
         """
         self._head = head
         words = [b"$%d\r\n%s\r\n" % (len(word), word) for word in head]
-        self._expected = b"*%d\r\n%s$" % (len(head) + 1, b"".join(words))
+        self._expect_bytes(b"*%d\r\n%s$" % (len(head) + 1, b"".join(words)))
+
+    def _expect_bytes(self, expected: bytes) -> None:
+        self._expected = expected
+        self._lone_size, self._lone_begin = 0, b""
 
     def unroll(self, run: Run) -> None:
         """Take a run back: the next to come are its commands, one by one."""
@@ -193,6 +215,7 @@ class RequestParser:
             raise self._refusal or Protocol("the connection is broken")
         if self._missing is None:
             if not self._data:
+                self._is_between = True
                 return None
             while self._unsplittable <= self._position < len(self._data) >= self._awaited:
                 self._read_whole()
@@ -279,7 +302,8 @@ class RequestParser:
                 is_last = len(lasts) == len(pieces) - 1
                 taken += self._end_run(piece, lasts, taken)
                 if self._awaited and not is_last:
-                    self._awaited, self._expected = 0, b""
+                    self._awaited = 0
+                    self._expect_bytes(b"")
                 break
             lasts.append(word[:size])
             taken += len(expected) + len(piece)
@@ -472,7 +496,7 @@ class RequestParser:
 
     def _break(self, reason: str) -> NoReturn:
         self.broken = True
-        self._expected = b""
+        self._expect_bytes(b"")
         self._refusal = Protocol(reason)
         self._data.clear()
         self._words = []
