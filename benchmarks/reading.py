@@ -41,7 +41,7 @@ class Reading:
 
     def commands(self, runs: list[Sequence[bytes]]) -> list[Any]:
         """Return the commands with these bodies."""
-        template = self._session.expected()
+        template = self._session.template
         if template is None:
             raise AssertionError("what is expected is not made into commands at once")
         return [command for bodies in runs for command in template.commands(bodies)]

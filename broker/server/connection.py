@@ -70,8 +70,8 @@ _SPECIAL: Final = _HOLDING | {QueuePull, ChannelPull, QueueCancel, UserCreate, U
 _REPEATED: Final = frozenset([QueueSend, ChannelPublish, MessageAck])
 #: What a session asks for that is no command of the broker.
 _ANSWERED_HERE: Final = (Reply, Login, Goodbye)
-#: Makes a request of its parts, without the class's detour through Python.
-_REQUEST: Final = partial(tuple.__new__, Request)
+#: Makes a record of its fields, without its class's detour through Python.
+_new: Final = tuple.__new__
 #: Who has not logged in after so many seconds is disconnected.
 LOGIN_SECONDS: Final = 30.0
 
@@ -97,7 +97,6 @@ class ClientConnection(asyncio.Protocol):
         # What is to be answered, in order: (syntax, command, protocol, weight) for what
         # the broker executes, (None, reply, protocol, 0) for what was known at once.
         self._owed: deque[tuple[Any, Any, int, int]] = deque()
-        self._outstanding = 0
         self._outstanding_bytes = 0
         # Messages of the last replies, which the kernel may not have taken yet.
         self._unsure: list[tuple[Principal, tuple[Message, ...]]] = []
@@ -151,10 +150,8 @@ class ClientConnection(asyncio.Protocol):
 
     def data_received(self, data: bytes) -> None:
         """Parse and submit what came, unless something is held for."""
-        if not (self._held or self._ending or self._is_congested):
-            last = self._parser.single(data)
-            if last is not None and self._execute_single(last):
-                return
+        if self._execute_single(data):
+            return
         self._parser.feed(data)
         self._may_hold_commands = True
         if not self._scheduled:
@@ -264,7 +261,7 @@ class ClientConnection(asyncio.Protocol):
             return
         size = weight(command, self._server.max_message_bytes)
         self._owed.append((syntax, command, session.protocol, size))
-        self._owes(1, size)
+        self._owes(size)
         if kind in _SPECIAL:
             if kind in _HOLDING or (syntax.result == "pulled" and command.wait_ms > 0):
                 self._held = True
@@ -285,7 +282,7 @@ class ClientConnection(asyncio.Protocol):
             False, and nothing is done, if they are to be looked at one by one.
         """
         session = self._session
-        template = session.expected()
+        template = session.template
         if template is None:
             return False
         try:
@@ -294,18 +291,27 @@ class ClientConnection(asyncio.Protocol):
             return False
         sizes = [*map(len, lasts)]
         self._owed += zip(repeat(template.syntax), commands, repeat(session.protocol), sizes)
-        self._owes(len(commands), sum(sizes))
-        requests += map(_REQUEST, zip(repeat(session.principal), commands))
+        self._owes(sum(sizes))
+        requests += map(partial(_new, Request), zip(repeat(session.principal), commands))
         return True
 
-    def _execute_single(self, last: bytes) -> bool:
-        """Execute and submit a run of one, as :meth:`_execute_run` and :meth:`_process` would.
+    def _execute_single(self, data: bytes) -> bool:
+        """Execute what was received of who awaits each answer: a run of one, mostly.
 
-        By itself, for the lists of a run cost a fifth of all that is done for one command.
+        As :meth:`_process` would, but for the lists of a run, which were a fifth of all that is
+        done for one command. One such is far within all bounds.
+
+        Returns:
+            False, and nothing is done, if it is to be looked at as all else is.
         """
+        if self._owed or self._held or self._ending or self._is_congested:
+            return False
         session = self._session
-        template = session.expected()
+        template = session.template
         if template is None:
+            return False
+        last = self._parser.single(data)
+        if last is None:
             return False
         try:
             command = template.command(last)
@@ -313,17 +319,14 @@ class ClientConnection(asyncio.Protocol):
             return False
         size = len(last)
         self._owed.append((template.syntax, command, session.protocol, size))
-        self._owes(1, size)
-        self._server.broker.submit(self, [_REQUEST((session.principal, command))], size)
-        if self._is_congested:
-            self._pause_reading()
+        self._outstanding_bytes += size
+        self._server.broker.submit(self, [_new(Request, (session.principal, command))], size)
         return True
 
-    def _owes(self, count: int, size: int) -> None:
-        """Take note that so many commands, which weigh so much, are to be answered."""
-        self._outstanding += count
+    def _owes(self, size: int) -> None:
+        """Take note that commands that weigh so much are to be answered too."""
         self._outstanding_bytes += size
-        if self._outstanding >= MAX_OUTSTANDING or self._outstanding_bytes >= MAX_OUTSTANDING_BYTES:
+        if len(self._owed) >= MAX_OUTSTANDING or self._outstanding_bytes >= MAX_OUTSTANDING_BYTES:
             self._is_congested = True
 
     def _is_answered_here(self, kind: type, command: Any) -> bool:
@@ -339,7 +342,7 @@ class ClientConnection(asyncio.Protocol):
     def _notice_congestion(self) -> None:
         """Take note of whether too much is outstanding, or the client does not read."""
         self._is_congested = (
-            self._outstanding >= MAX_OUTSTANDING
+            len(self._owed) >= MAX_OUTSTANDING
             or self._outstanding_bytes >= MAX_OUTSTANDING_BYTES
             or self._write_paused
         )
@@ -444,16 +447,15 @@ class ClientConnection(asyncio.Protocol):
             return
         if self._unsure and not self._transport.get_write_buffer_size():
             self._unsure.clear()
-        self._outstanding -= len(requests)
-        if not self._outstanding and self._task is None:
-            # What was held for was the last that was submitted.
-            self._held = False
         if len(self._owed) == 1 and type(outcomes[0]) is int:
             # An id or a count, to who had one in flight: there is nothing more to it.
             self._outstanding_bytes -= self._owed.popleft()[3]
             self._transport.write(b":%d\r\n" % outcomes[0])
         else:
             self._transport.write(self._replies(requests, outcomes))
+        if self._held and not self._owed and self._task is None:
+            # What was held for was the last that was submitted.
+            self._held = False
         if self._is_congested:
             self._notice_congestion()
         if self._read_paused or self._may_hold_commands:

@@ -40,7 +40,7 @@ def test_what_is_said_twice_is_expected_again(session: Session) -> None:
     assert head == SEND[:3]
     # It is expected already.
     assert said(session, SEND) is None
-    found = session.expected()
+    found = session.template
     assert found is not None
     assert found.syntax.words == ("QUEUE", "SEND")
     assert found.commands([b"1", b"2"]) == [QueueSend("q", b"1"), QueueSend("q", b"2")]
@@ -70,18 +70,21 @@ def test_what_ends_otherwise_is_not_expected(session: Session, words: list[bytes
 def test_nothing_is_expected_of_who_queues_or_has_logged_out(session: Session) -> None:
     said(session, SEND)
     assert said(session, SEND) is not None
-    session.interpret([b"MULTI"])
-    assert session.expected() is None
-    session.interpret([b"DISCARD"])
-    assert session.expected() is not None
-    session.principal = None
-    assert session.expected() is None
+    for word in (b"MULTI", b"DISCARD", b"RESET"):
+        session.interpret([word])
+        assert session.template is None
+        if word == b"MULTI":
+            continue
+        said(session, SEND)
+        assert session.template is None
+        assert said(session, SEND) is not None
+        assert session.template is not None
 
 
 def test_a_run_with_one_that_is_refused_is_not_interpreted(session: Session) -> None:
     said(session, [b"MESSAGE", b"ACK", b"1.1"])
     assert said(session, [b"MESSAGE", b"ACK", b"1.1"]) is not None
-    found = session.expected()
+    found = session.template
     assert found is not None
     assert len(found.commands([b"1.1", b"2.1"])) == 2
     for make in (lambda: found.commands([b"1.1", b"\xff"]), lambda: found.command(b"\xff")):

@@ -117,6 +117,22 @@ def test_one_that_comes_while_a_pull_waits_is_executed_after_it(
     assert bodies(wire, queue) == [b"1"]
 
 
+def test_who_logs_in_is_answered_that_first(server: ServerProcess, dial: Dial) -> None:
+    """A password takes long to verify; what comes meanwhile, and alone, waits for that."""
+    wire = dial(server, tcp=True)
+    wire.call("HELLO", "2", "AUTH", "twice", "secret")
+    wire.call("QUEUE", "CREATE", "twice")
+    for _ in range(3):
+        wire.call("QUEUE", "SEND", "twice", "x")
+    other = dial(server)
+    wire.send("AUTH", "twice", "secret")
+    # By the time that another is answered, that was read.
+    other.call("PING")
+    wire.send("QUEUE", "SEND", "twice", "x")
+    assert wire.read() == "OK"
+    assert type(wire.read()) is int
+
+
 def is_waiting(wire: Wire) -> bool:
     """Return whether a pull waits at the server."""
     fields = wire.call("STATUS")

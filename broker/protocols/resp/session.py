@@ -122,6 +122,8 @@ class Session:
         principal: on whose behalf its commands run, or None before a login.
         protocol: the version replies are written in.
         name: as CLIENT SETNAME gave it.
+        template: what makes the commands that begin as :meth:`expects` has returned last;
+            None where each is to be interpreted.
     """
 
     def __init__(self, identity: int, version: str, principal: Principal | None) -> None:
@@ -135,11 +137,10 @@ class Session:
         self._queued: list[Any] | None = None
         self._queued_bytes = 0
         self._is_discarded = False
-        # The words of the last command but for its last; those that runs begin with, and
-        # what they stand for.
+        # The words of the last command but for its last, and those that runs begin with.
         self._said: list[bytes] = []
         self._head: list[bytes] = []
-        self._template: Template | None = None
+        self.template: Template | None = None
 
     def interpret(self, words: Sequence[bytes]) -> Action:
         """Return what one command asks for.
@@ -176,15 +177,13 @@ class Session:
         if head == self._head:
             return None
         self._head = head
-        self._template = template(syntax, head[len(syntax.words) :])
-        return None if self._template is None else head
+        self.template = template(syntax, head[len(syntax.words) :])
+        return None if self.template is None else head
 
-    def expected(self) -> Template | None:
-        """Return what makes the commands that begin as :meth:`expects` has returned last.
-
-        None where each is to be interpreted: in a transaction, and before a login.
-        """
-        return None if self.principal is None or self._queued is not None else self._template
+    def _interpret_each(self) -> None:
+        """Expect nothing, until something is said again and again from now on."""
+        self._said = self._head = []
+        self.template = None
 
     def _queue(self, syntax: Syntax, command: Any, words: Sequence[bytes]) -> Action:
         """Queue a command in a transaction, or have it executed where there is none."""
@@ -332,6 +331,7 @@ class Session:
         if self._queued is not None:
             raise Invalid("a transaction has begun already: EXEC or DISCARD it")
         self._queued, self._queued_bytes, self._is_discarded = [], 0, False
+        self._interpret_each()
         return Reply(OK)
 
     def _exec(self, words: list[bytes]) -> Action:
@@ -355,6 +355,7 @@ class Session:
         self.protocol = RESP2
         self.name = ""
         self._queued = None
+        self._interpret_each()
         return Reply(Status("RESET"))
 
     def _quit(self, words: list[bytes]) -> Action:
