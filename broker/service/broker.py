@@ -25,7 +25,7 @@ from .clock import Clock
 from .consumer import Consumer
 from .due import DueTimers, Target, begin, sweep
 from .waiting import Waiting
-from .writer import Committed, Job, Writer
+from .writer import Job, Portion, Writer
 
 _Result = TypeVar("_Result")
 
@@ -86,7 +86,9 @@ class Broker:
         self._on_failure = on_failure
         self._on_users_changed = on_users_changed
         self.clock = Clock()
-        self._writer = Writer(self._loop, database, self.clock, self._deliver, self._fail)
+        self._writer = Writer(
+            self._loop, database, self.clock, self._prepare, self._deliver, self._fail
+        )
         self._waiting = Waiting(self._loop, self._writer.submit)
         self._due = DueTimers(self._loop, self.clock, self._sweep)
         self._self = _NobodyClient()
@@ -98,6 +100,11 @@ class Broker:
         self._expecting: dict[Consumer, None] = {}
         # Who awaits a transaction of its own, to be told if there will be none.
         self._calls: set[asyncio.Future[Any]] = set()
+        #: Executes requests of a client, in their order: see :meth:`.Writer.submit`. Their
+        #: outcomes come by :meth:`Client.answer`, in one call or several, always in order. A
+        #: pull that may wait must be the last of what its client has submitted, or what follows
+        #: it would overtake it.
+        self.submit = self._writer.submit
         self._failed = False
         self._closing = False
         #: How many clients there are and where they come in; set by the server.
@@ -110,23 +117,6 @@ class Broker:
         while await self.call(begin):
             pass
         self._database.has_consumers = True
-
-    def submit(self, client: Client, requests: list[Request], size: int | None = None) -> None:
-        """Execute requests of a client, in their order.
-
-        Args:
-            client: who gets the outcomes.
-            requests: in its order; the list is the broker's from now on.
-            size: what all of them weigh at most (:func:`~.writer.weight`), if it is known.
-
-        Their outcomes come by :meth:`Client.answer`, in one call or several, always
-        in order. A pull that may wait must be the last of what its client has
-        submitted, or what follows it would overtake it.
-        """
-        self._writer.submit(client, requests, size)
-        self._waiting.meet(requests)
-        if self.holders:
-            self._expect_credit(client, requests)
 
     def wait(self, client: Client, request: Request) -> bool:
         """Have a pull wait whose client has just got less than it wanted.
@@ -143,8 +133,17 @@ class Broker:
             return True
         return self._waiting.park(client, request)
 
+    def _prepare(self, clients: Iterable[Client]) -> None:
+        """Put beside what is pending what it may bring something: pulls, and consumers that ask."""
+        if not (self.holders or self._waiting):
+            return
+        for client in [*clients]:
+            self._waiting.meet(client.queue)
+            if self.holders:
+                self._expect_credit(client, client.queue)
+
     def _expect_credit(self, client: Client, requests: Sequence[Request]) -> None:
-        """Let a client's consumers ask beside its acks, just submitted, that make room for more."""
+        """Let a client's consumers ask beside its acks that make room for more."""
         asking: dict[Consumer, None] = {}
         for _, command in requests:
             if type(command) is MessageAck:
@@ -232,13 +231,13 @@ class Broker:
             if not future.done():
                 future.set_exception(Unavailable(f"the database failed: {error}"))
 
-    def _deliver(self, committed: Committed) -> None:
+    def _deliver(self, portions: Iterable[Portion], transactions: list[Transaction]) -> None:
         """Answer a batch, then wake who waits for what it has made ready."""
         if self._failed:
             return
         # A dictionary for its order; each asks once, for all that it may have again.
         settled: dict[Consumer, list[str]] = {}
-        for tx in committed.transactions:
+        for tx in transactions:
             for receipt in tx.ended:
                 holder = self.holders.pop(receipt, None)
                 if holder is not None:
@@ -249,7 +248,7 @@ class Broker:
             consumer.expected.clear()
         self._expecting.clear()
         client: Any
-        for client, requests, outcomes in committed.portions:
+        for client, requests, outcomes in portions:
             if len(outcomes) == 1 and type(outcomes[0]) is int:
                 # An id or a count, as most are: there is nothing more to it.
                 client.answer(requests, outcomes)
@@ -257,7 +256,7 @@ class Broker:
                 self._answer(client, requests, outcomes)
         for consumer in settled:
             consumer.ask()
-        for tx in committed.transactions:
+        for tx in transactions:
             self._waiting.wake(tx)
             self._due.note(tx)
             if tx.left_to_clean_up:

@@ -48,7 +48,7 @@ class Plan:
         self.requests: list[Request] = [*chain.from_iterable(sources)]
         # None where they are executed as they stand.
         self._runs: list[_Run] | None = None
-        if len({type(command) for _, command in self.requests}) > 1:
+        if len(sources) > 1 and len({type(command) for _, command in self.requests}) > 1:
             self._runs = _runs(sources)
             self.requests = [
                 request

@@ -71,11 +71,8 @@ class Source(Protocol):
 Portion = tuple[Source, list[Request], list[Any]]
 
 
-class Committed(NamedTuple):
-    """A batch as it is handed back after its commit."""
-
-    portions: Iterable[Portion]
-    transactions: list[Transaction]
+#: What was committed: a batch as it is handed back, and its transactions.
+Committed = tuple[Iterable[Portion], list[Transaction]]
 
 
 class Job(NamedTuple):
@@ -95,6 +92,8 @@ class Writer:
         loop: the event loop, from which alone it is called.
         database: open, and from now on used by nobody else.
         clock: the time of each batch.
+        prepare: called before each batch with those who have something waiting; what it
+            submits is in the batch too.
         deliver: called after each commit.
         fail: called once, if the database failed so that a commit's outcome is
             unknown; nothing is executed any more then.
@@ -105,12 +104,14 @@ class Writer:
         loop: asyncio.AbstractEventLoop,
         database: Database,
         clock: Clock,
-        deliver: Callable[[Committed], None],
+        prepare: Callable[[Iterable[Any]], None],
+        deliver: Callable[[Iterable[Portion], list[Transaction]], None],
         fail: Callable[[Exception], None],
     ) -> None:
         self._loop = loop
         self._database = database
         self._clock = clock
+        self._prepare = prepare
         self._deliver = deliver
         self._fail = fail
         # Who has requests waiting, and at most so many bytes of them (:func:`weight`).
@@ -261,7 +262,7 @@ class Writer:
             self._fail(error)
             return
         if committed is not None:
-            self._deliver(committed)
+            self._deliver(*committed)
 
     def _take(self) -> tuple[list[Source], list[list[Request]]]:
         """Take the pending requests, fairly: of each source no more than its bounds.
@@ -269,10 +270,22 @@ class Writer:
         Returns:
             The sources that have any, and what was taken of each.
         """
+        waiting, self._sources = self._sources, {}
+        queues = [source.queue for source in waiting]
+        count, size = sum(map(len, queues)), sum(waiting.values())
+        if count > MAX_COMMANDS_A_SOURCE or size > MAX_STORED_A_SOURCE:
+            return self._share(waiting)
+        # All of it is no more than one alone may have.
+        for source in waiting:
+            source.queue = []
+        return [*waiting], queues
+
+    def _share(self, waiting: dict[Source, int]) -> tuple[list[Source], list[list[Request]]]:
+        """Take of each source what it may have in a batch; the rest goes on waiting."""
         sources: list[Source] = []
         taken: list[list[Request]] = []
         count = size = 0
-        waiting, self._sources = self._sources, {}
+        limit = self._database.limits.max_message_bytes
         # What is left of those of whom some was taken comes after all others.
         rest: dict[Source, int] = {}
         for source, queued in waiting.items():
@@ -284,29 +297,27 @@ class Writer:
             if len(requests) > 1 and (
                 len(requests) > MAX_COMMANDS_A_SOURCE or queued > MAX_STORED_A_SOURCE
             ):
-                limit = self._database.limits.max_message_bytes
                 requests, source.queue, taken_bytes = split_off(requests, limit)
                 if source.queue:
                     rest[source] = queued - taken_bytes
-            if requests:
-                sources.append(source)
-                taken.append(requests)
-                count += len(requests)
-                size += taken_bytes
+            sources.append(source)
+            taken.append(requests)
+            count += len(requests)
+            size += taken_bytes
         self._sources |= rest
         return sources, taken
 
-    def _execute(self) -> Committed | None:
+    def _execute(self) -> Committed:
+        self._prepare(self._sources)
         sources, taken = self._take()
-        if not sources:
-            return None
         plan = Plan(taken)
         batch: Batch = run_batch(self._database, plan.requests, self._clock.now_ms())
         outcomes = plan.by_source(batch.outcomes)
-        self.commands += len(plan.requests)
-        self.commits += max(1, len(batch.transactions))
-        self.largest_batch = max(self.largest_batch, len(plan.requests))
-        return Committed(zip(sources, taken, outcomes, strict=True), batch.transactions)
+        count = len(plan.requests)
+        self.commands += count
+        self.commits += len(batch.transactions) or 1
+        self.largest_batch = max(self.largest_batch, count)
+        return zip(sources, taken, outcomes, strict=True), batch.transactions
 
     def _work(self, job: Job) -> Committed | None:
         try:
@@ -316,7 +327,7 @@ class Writer:
             self._loop.call_soon(job.done, None, refusal)
             return None
         self._loop.call_soon(job.done, result, None)
-        return Committed([], [tx])
+        return [], [tx]
 
     def _clean_up(self) -> Committed | None:
         self._clean_up_owed = False
@@ -330,7 +341,7 @@ class Writer:
             logger.warning("nothing was cleaned up: %s", refusal)
             self._clean_up_owed = False
             return None
-        return Committed([], [tx])
+        return [], [tx]
 
     def _checkpoint(self) -> None:
         try:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from pathlib import Path
+from typing import Any
 
 from services import Client, with_broker
 from support import PATIENCE_S
@@ -84,15 +85,18 @@ def test_who_met_a_send_of_a_later_round_is_woken_by_its_commit(tmp_path: Path) 
 
 def test_only_what_can_come_at_once_is_met(tmp_path: Path) -> None:
     async def meet(broker: Broker, user: Principal) -> None:
-        sender, waiting = Client(), Client()
-        await waiting.waits(broker, user)
+        await Client().waits(broker, user)
         for later in (
             QueueSend("jobs", b"x", delay_ms=60_000),
             QueueSend("jobs", b"x", at_ms=2**50),
         ):
-            broker.submit(sender, [Request(user, later)])
-            assert not waiting.queue
-        broker.submit(sender, [Request(user, QueueSend("jobs", b"x"))])
-        assert waiting.queue
+            assert await commands_of(broker, user, later) == 1
+        assert await commands_of(broker, user, QueueSend("jobs", b"x")) == 2
+
+    async def commands_of(broker: Broker, user: Principal, command: Any) -> int:
+        """Return how many commands are executed with one."""
+        before = broker._writer.commands
+        await Client().executes(broker, user, command)
+        return broker._writer.commands - before
 
     with_broker(tmp_path, meet)

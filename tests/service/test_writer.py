@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -21,8 +21,8 @@ from broker.service.clock import Clock
 from broker.service.writer import (
     MAX_COMMANDS_A_SOURCE,
     MAX_STORED_A_SOURCE,
-    Committed,
     Job,
+    Portion,
     Writer,
     split_off,
     weight,
@@ -30,7 +30,7 @@ from broker.service.writer import (
 from broker.store import checkpoints
 from broker.store.database import Database
 from broker.store.handlers.users import principal_of_uid
-from broker.store.transaction import Limits
+from broker.store.transaction import Limits, Transaction
 
 
 def test_a_defect_as_one_is_answered_holds_nobody_else_up(tmp_path: Path) -> None:
@@ -42,8 +42,8 @@ def test_a_defect_as_one_is_answered_holds_nobody_else_up(tmp_path: Path) -> Non
         loop.set_exception_handler(lambda _, context: reported.append(str(context["exception"])))
         all_done = asyncio.Event()
 
-        def deliver(committed: Committed) -> None:
-            if committed.transactions and not reported:
+        def deliver(_: Iterable[Portion], transactions: list[Transaction]) -> None:
+            if transactions and not reported:
                 raise LookupError("a defect")
 
         def finish(number: int) -> None:
@@ -67,7 +67,7 @@ def test_what_is_pending_is_done_before_the_end(tmp_path: Path) -> None:
     done: list[int] = []
 
     async def main() -> None:
-        writer = _writer(tmp_path, lambda committed: None)
+        writer = _writer(tmp_path, lambda *committed: None)
         writer.start()
         writer.do(_job(partial(done.append, 1)))
         writer.close()
@@ -95,8 +95,8 @@ def test_replies_are_on_their_way_before_a_checkpoint_and_a_job(
         loop = asyncio.get_running_loop()
         over = asyncio.Event()
 
-        def deliver(committed: Committed) -> None:
-            if list(committed.portions):
+        def deliver(portions: Iterable[Portion], _: list[Transaction]) -> None:
+            if list(portions):
                 order.append("answered")
                 loop.call_soon(order.append, "on their way")
                 writer.do(_job(over.set))
@@ -143,8 +143,8 @@ def test_who_asks_together_shares_a_batch_with_who_comes_a_little_later(
         loop = asyncio.get_running_loop()
         over = asyncio.Event()
 
-        def deliver(committed: Committed) -> None:
-            found.append(sum(len(outcomes) for _, _, outcomes in committed.portions))
+        def deliver(portions: Iterable[Portion], _: list[Transaction]) -> None:
+            found.append(sum(len(outcomes) for _, _, outcomes in portions))
             if sum(found) == sum(batches):
                 over.set()
 
@@ -170,7 +170,7 @@ def test_who_comes_again_and_again_holds_nobody_up(tmp_path: Path) -> None:
         nonlocal comings
         loop = asyncio.get_running_loop()
         answered = asyncio.Event()
-        writer = _writer(tmp_path, lambda committed: answered.set())
+        writer = _writer(tmp_path, lambda *committed: answered.set())
         with writer._database.transaction(1) as tx:
             alice = principal_of_uid(tx, 1, "alice")
 
@@ -193,7 +193,7 @@ def test_who_comes_again_and_again_holds_nobody_up(tmp_path: Path) -> None:
 
 def test_who_has_left_has_nothing_waiting(tmp_path: Path) -> None:
     async def main() -> None:
-        writer = _writer(tmp_path, lambda committed: None)
+        writer = _writer(tmp_path, lambda *committed: None)
         with writer._database.transaction(1) as tx:
             alice = principal_of_uid(tx, 1, "alice")
         gone = _Source()
@@ -205,14 +205,18 @@ def test_who_has_left_has_nothing_waiting(tmp_path: Path) -> None:
     asyncio.run(main())
 
 
-def _writer(folder: Path, deliver: Callable[[Committed], None]) -> Writer:
+def _writer(
+    folder: Path, deliver: Callable[[Iterable[Portion], list[Transaction]], None]
+) -> Writer:
     database = Database(str(folder / "broker.db"), Limits(1000))
     database.open(create=True)
 
     def fail(error: Exception) -> None:
         raise error
 
-    return Writer(asyncio.get_running_loop(), database, Clock(), deliver, fail)
+    return Writer(
+        asyncio.get_running_loop(), database, Clock(), lambda sources: None, deliver, fail
+    )
 
 
 def _job(done: Callable[[], None]) -> Job:
