@@ -22,7 +22,7 @@ from broker.commands.request import Principal, Request
 from broker.commands.table import syntax_of
 from broker.protocols.resp.encoder import encode, encode_pushes, encode_request
 from broker.protocols.resp.results import to_reply
-from broker.service.plan import Plan
+from broker.service.plan import plan
 from broker.store.database import Database
 from broker.store.handlers import execute
 from broker.store.handlers.users import principal_of_uid
@@ -76,7 +76,7 @@ class Stages:
         ids = list(range(self.count))
         self.show("bytes to words", self.least(lambda: reading.bodies(wire)))
         self.show("words to a command", self.least(lambda: reading.commands(bodies)))
-        self.show("planned", self.least(lambda: Plan([requests])))
+        self.show("planned", self.least(lambda: plan([requests])))
         with silenced():
             handler, _ = self.least_batch(requests)
         whole, commit = self.least_batch(requests)

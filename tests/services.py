@@ -26,7 +26,6 @@ class Client:
     may_wait = True
 
     def __init__(self) -> None:
-        self.queue: list[Request] = []
         self.closed = False
         self.answered = asyncio.Event()
         self.outcomes: list[Any] = []

@@ -85,7 +85,6 @@ class ClientConnection(asyncio.Protocol):
     """
 
     def __init__(self, server: Server, *, is_local: bool) -> None:
-        self.queue: list[Request] = []
         self.closed = False
         self._server = server
         self._is_local = is_local

@@ -8,7 +8,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import os
-from collections.abc import Callable, Iterable, Sequence, Set
+from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence, Set
 from itertools import groupby
 from typing import Any, Protocol, TypeVar
 
@@ -35,10 +35,9 @@ CLEAN_UP_DELAY: float = 0.1
 logger = logging.getLogger(__name__)
 
 
-class Client(Protocol):
+class Client(Hashable, Protocol):
     """What submits to the broker: a connection, or the broker itself."""
 
-    queue: list[Request]
     #: Whether nobody is there any more to be answered.
     closed: bool
 
@@ -55,9 +54,6 @@ class _NobodyClient:
 
     closed = False
     may_wait = False
-
-    def __init__(self) -> None:
-        self.queue: list[Request] = []
 
     def answer(self, requests: Sequence[Request], outcomes: Sequence[Any]) -> None:
         """Nobody wants to know."""
@@ -105,6 +101,8 @@ class Broker:
         #: pull that may wait must be the last of what its client has submitted, or what follows
         #: it would overtake it.
         self.submit = self._writer.submit
+        #: Puts a request in the place of what a client has waiting for a batch, if it has any.
+        self.replace = self._writer.replace
         self._failed = False
         self._closing = False
         #: How many clients there are and where they come in; set by the server.
@@ -133,14 +131,14 @@ class Broker:
             return True
         return self._waiting.park(client, request)
 
-    def _prepare(self, clients: Iterable[Client]) -> None:
+    def _prepare(self, pending: Mapping[Client, list[Request]]) -> None:
         """Put beside what is pending what it may bring something: pulls, and consumers that ask."""
         if not (self.holders or self._waiting):
             return
-        for client in [*clients]:
-            self._waiting.meet(client.queue)
+        for client, requests in [*pending.items()]:
+            self._waiting.meet(requests)
             if self.holders:
-                self._expect_credit(client, client.queue)
+                self._expect_credit(client, requests)
 
     def _expect_credit(self, client: Client, requests: Sequence[Request]) -> None:
         """Let a client's consumers ask beside its acks that make room for more."""
@@ -235,18 +233,7 @@ class Broker:
         """Answer a batch, then wake who waits for what it has made ready."""
         if self._failed:
             return
-        # A dictionary for its order; each asks once, for all that it may have again.
-        settled: dict[Consumer, list[str]] = {}
-        for tx in transactions:
-            for receipt in tx.ended:
-                holder = self.holders.pop(receipt, None)
-                if holder is not None:
-                    settled.setdefault(holder, []).append(receipt)
-        for consumer, receipts in settled.items():
-            consumer.settled(receipts)
-        for consumer in self._expecting:
-            consumer.expected.clear()
-        self._expecting.clear()
+        settled = self._settle(transactions) if self.holders or self._expecting else ()
         client: Any
         for client, requests, outcomes in portions:
             if len(outcomes) == 1 and type(outcomes[0]) is int:
@@ -265,6 +252,22 @@ class Broker:
                 self._arm_clean_up(tx.clean_up_at)
             if tx.changed_users:
                 self._on_users_changed({*tx.changed_users})
+
+    def _settle(self, transactions: list[Transaction]) -> Iterable[Consumer]:
+        """Tell consumers which of their leases have ended; return those who may ask again."""
+        # A dictionary for its order; each asks once, for all that it may have again.
+        settled: dict[Consumer, list[str]] = {}
+        for tx in transactions:
+            for receipt in tx.ended:
+                holder = self.holders.pop(receipt, None)
+                if holder is not None:
+                    settled.setdefault(holder, []).append(receipt)
+        for consumer, receipts in settled.items():
+            consumer.settled(receipts)
+        for consumer in self._expecting:
+            consumer.expected.clear()
+        self._expecting.clear()
+        return settled
 
     def _answer(self, client: Any, requests: list[Request], outcomes: list[Any]) -> None:
         if client.closed:

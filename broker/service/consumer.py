@@ -49,6 +49,9 @@ class Leases(Protocol):
     def submit(self, client: Any, requests: list[Request]) -> None:
         """Execute requests."""
 
+    def replace(self, client: Any, request: Request) -> bool:
+        """Execute a request instead of the one that waits for a batch; False if none does."""
+
     def wait(self, client: Any, request: Request) -> bool:
         """Execute a pull once something comes; False if nothing may wait any more."""
 
@@ -67,7 +70,6 @@ class Consumer:
     def __init__(
         self, broker: Leases, sink: Sink, principal: Principal, name: str, prefetch: int
     ) -> None:
-        self.queue: list[Request] = []
         self.closed = False
         self.principal = principal
         self.name = name
@@ -108,9 +110,7 @@ class Consumer:
         request = self._wanted()
         if request is None:
             return
-        if self.queue:
-            self.queue[0] = request
-        elif not self._asking:
+        if not (self._broker.replace(self, request) or self._asking):
             self._asking = True
             self._broker.submit(self, [request])
 

@@ -33,50 +33,7 @@ _ORDER = {
 }  # fmt: skip
 
 
-class Plan:
-    """The order in which a batch is executed, and the way back from it.
-
-    Args:
-        sources: the requests of each source, each in the order it gave them.
-
-    Attributes:
-        requests: all of them, in the order in which they are executed.
-    """
-
-    def __init__(self, sources: Sequence[Sequence[Request]]) -> None:
-        self._sources = sources
-        self.requests: list[Request] = [*chain.from_iterable(sources)]
-        # None where they are executed as they stand.
-        self._runs: list[_Run] | None = None
-        if len(sources) > 1 and len({type(command) for _, command in self.requests}) > 1:
-            self._runs = _runs(sources)
-            self.requests = [
-                request
-                for source, start, end in self._runs
-                for request in sources[source][start:end]
-            ]
-
-    def by_source(self, outcomes: list[Any]) -> list[list[Any]]:
-        """Return the outcomes of each source's requests, given those of all as executed."""
-        found: list[list[Any]] = []
-        position = 0
-        if self._runs is None:
-            if len(outcomes) == len(self._sources):
-                return [[outcome] for outcome in outcomes]
-            for requests in self._sources:
-                until = position + len(requests)
-                found.append(outcomes[position:until])
-                position = until
-            return found
-        found = [[None] * len(requests) for requests in self._sources]
-        for source, start, end in self._runs:
-            until = position + end - start
-            found[source][start:end] = outcomes[position:until]
-            position = until
-        return found
-
-
-class _Run(NamedTuple):
+class Run(NamedTuple):
     """Neighbouring requests of one source, of one kind: those from ``start`` to before ``end``."""
 
     source: int
@@ -84,10 +41,50 @@ class _Run(NamedTuple):
     end: int
 
 
-def _runs(sources: Sequence[Sequence[Request]]) -> list[_Run]:
+def plan(sources: Sequence[list[Request]]) -> tuple[list[Request], list[Run] | None]:
+    """Return the requests of a batch in the order in which they are executed.
+
+    Args:
+        sources: the requests of each source, each in the order it gave them.
+
+    Returns:
+        Them, and the runs they are in, or None where they are executed as they stand.
+    """
+    if len(sources) == 1:
+        return sources[0], None
+    requests = [*chain.from_iterable(sources)]
+    if len({type(command) for _, command in requests}) == 1:
+        return requests, None
+    runs = _runs(sources)
+    return [r for source, start, end in runs for r in sources[source][start:end]], runs
+
+
+def by_source(
+    sources: Sequence[list[Request]], runs: list[Run] | None, outcomes: list[Any]
+) -> list[list[Any]]:
+    """Return the outcomes of each source's requests, given those of all as :func:`plan` says."""
+    if len(sources) == 1:
+        return [outcomes]
+    if runs is None and len(outcomes) == len(sources):
+        return [[outcome] for outcome in outcomes]
+    found: list[list[Any]] = [[None] * len(requests) for requests in sources]
+    position = 0
+    for source, start, end in runs or _in_turn(sources):
+        until = position + end - start
+        found[source][start:end] = outcomes[position:until]
+        position = until
+    return found
+
+
+def _in_turn(sources: Sequence[list[Request]]) -> list[Run]:
+    """Return each source as one run."""
+    return [Run(source, 0, len(requests)) for source, requests in enumerate(sources)]
+
+
+def _runs(sources: Sequence[list[Request]]) -> list[Run]:
     """Return the runs of all sources in the order in which they are executed."""
     places = dict(_ORDER)
-    runs: list[tuple[int, int, _Run]] = []
+    runs: list[tuple[int, int, Run]] = []
     for source, requests in enumerate(sources):
         this_round, last, start = 0, -1, 0
         for kind, group in groupby([type(command) for _, command in requests]):
@@ -98,7 +95,7 @@ def _runs(sources: Sequence[Sequence[Request]]) -> list[_Run]:
                 this_round += 1
             last = place
             end = start + len([*group])
-            runs.append((this_round, place, _Run(source, start, end)))
+            runs.append((this_round, place, Run(source, start, end)))
             start = end
     runs.sort()
     return [run for _, _, run in runs]

@@ -19,9 +19,9 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections import deque
-from collections.abc import Callable, Iterable, Mapping, Set
+from collections.abc import Callable, Hashable, Iterable, Mapping, Set
 from functools import partial
-from typing import Any, Final, NamedTuple, Protocol
+from typing import Any, Final, NamedTuple
 
 from ..commands.atomic import Atomic
 from ..commands.channel import ChannelPublish, ChannelPull
@@ -37,7 +37,7 @@ from ..store.database import Database
 from ..store.handlers.upkeep import clean_up, note_next_clean_up
 from ..store.transaction import Transaction
 from .clock import Clock
-from .plan import Plan
+from .plan import by_source, plan
 
 logger = logging.getLogger(__name__)
 
@@ -60,17 +60,10 @@ MAX_LOOKS: Final = 2
 CLEAN_UP_SLICE: Final = 500
 
 
-class Source(Protocol):
-    """Where commands come from and their outcomes go; its commands keep their order."""
-
-    #: Requests that wait for a batch.
-    queue: list[Request]
-
-
+#: Where commands come from and their outcomes go; its commands keep their order.
+Source = Hashable
 #: What one source has in a batch: whose it is, its requests in its order, an outcome for each.
 Portion = tuple[Source, list[Request], list[Any]]
-
-
 #: What was committed: a batch as it is handed back, and its transactions.
 Committed = tuple[Iterable[Portion], list[Transaction]]
 
@@ -92,8 +85,8 @@ class Writer:
         loop: the event loop, from which alone it is called.
         database: open, and from now on used by nobody else.
         clock: the time of each batch.
-        prepare: called before each batch with those who have something waiting; what it
-            submits is in the batch too.
+        prepare: called before each batch with the requests of each source that wait for it;
+            what it submits is in the batch too.
         deliver: called after each commit.
         fail: called once, if the database failed so that a commit's outcome is
             unknown; nothing is executed any more then.
@@ -104,7 +97,7 @@ class Writer:
         loop: asyncio.AbstractEventLoop,
         database: Database,
         clock: Clock,
-        prepare: Callable[[Iterable[Any]], None],
+        prepare: Callable[[Mapping[Any, list[Request]]], None],
         deliver: Callable[[Iterable[Portion], list[Transaction]], None],
         fail: Callable[[Exception], None],
     ) -> None:
@@ -114,16 +107,16 @@ class Writer:
         self._prepare = prepare
         self._deliver = deliver
         self._fail = fail
-        # Who has requests waiting, and at most so many bytes of them (:func:`weight`).
-        self._sources: dict[Source, int] = {}
+        # What each source has waiting for a batch, and how many bytes all of it is at most
+        # (:func:`weight`).
+        self._pending: dict[Source, list[Request]] = {}
+        self._size = 0
         self._jobs: deque[Job] = deque()
         self._clean_up_owed = True
         self._in_use: Set[str] = frozenset()
-        # How often the next batch was put off, how many sources there were then, and how many
-        # requests came since the last batch.
+        # How often the next batch was put off, and how many sources there were then.
         self._looks = 0
         self._seen = 0
-        self._arrived = 0
         self._turn_is_due = False
         self._interlude_is_due = False
         self._ended = False
@@ -148,25 +141,31 @@ class Writer:
         if size is None:
             limit = self._database.limits.max_message_bytes
             size = sum(weight(command, limit) for _, command in requests)
-        if source.queue:
-            source.queue += requests
-            size += self._sources.get(source, 0)
+        pending = self._pending.get(source)
+        if pending is None:
+            self._pending[source] = requests
         else:
-            source.queue = requests
-        self._sources[source] = size
-        self._arrived += len(requests)
+            pending += requests
+        self._size += size
         if not self._turn_is_due:
             self._wake()
 
     @property
     def is_busy(self) -> bool:
         """Whether requests wait for a batch."""
-        return bool(self._sources)
+        return bool(self._pending)
 
     def withdraw(self, source: Source) -> None:
         """Drop what a source has waiting."""
-        source.queue = []
-        self._sources.pop(source, None)
+        self._pending.pop(source, None)
+
+    def replace(self, source: Source, request: Request) -> bool:
+        """Put a request in the place of the first that a source has waiting, if it has any."""
+        pending = self._pending.get(source)
+        if pending is None:
+            return False
+        pending[0] = request
+        return True
 
     def do(self, job: Job) -> None:
         """Have a job done between two batches; after a failure, of which ``fail`` tells, never."""
@@ -185,7 +184,7 @@ class Writer:
 
     def close(self) -> None:
         """Execute what is pending and close the database; blocks until then."""
-        while not self._ended and (self._sources or self._jobs):
+        while not self._ended and (self._pending or self._jobs):
             self._turn()
             self._interlude()
         self._ended = True
@@ -211,14 +210,14 @@ class Writer:
             self._loop.call_soon(self._turn)
             return
         self._turn_is_due = False
-        self._looks = self._seen = self._arrived = 0
+        self._looks = self._seen = 0
         try:
-            if self._sources:
+            if self._pending:
                 self._commit(self._execute)
             if self._database.is_checkpoint_due:
                 self._wake_for_more()
         finally:
-            if not self._ended and self._sources:
+            if not self._ended and self._pending:
                 self._wake()
 
     def _gathers(self) -> bool:
@@ -229,8 +228,8 @@ class Writer:
         a look. Not for one alone; and where somebody sends a window, the batch is large
         enough, and another look would only bring more of that.
         """
-        count = len(self._sources)
-        brought_more = count > max(self._seen, 1) and self._arrived == count
+        count = len(self._pending)
+        brought_more = self._seen < count > 1 and sum(map(len, self._pending.values())) == count
         if not brought_more or self._looks == MAX_LOOKS or self._ended:
             return False
         self._looks += 1
@@ -264,60 +263,47 @@ class Writer:
         if committed is not None:
             self._deliver(*committed)
 
-    def _take(self) -> tuple[list[Source], list[list[Request]]]:
-        """Take the pending requests, fairly: of each source no more than its bounds.
-
-        Returns:
-            The sources that have any, and what was taken of each.
-        """
-        waiting, self._sources = self._sources, {}
-        queues = [source.queue for source in waiting]
-        count, size = sum(map(len, queues)), sum(waiting.values())
-        if count > MAX_COMMANDS_A_SOURCE or size > MAX_STORED_A_SOURCE:
-            return self._share(waiting)
-        # All of it is no more than one alone may have.
-        for source in waiting:
-            source.queue = []
-        return [*waiting], queues
-
-    def _share(self, waiting: dict[Source, int]) -> tuple[list[Source], list[list[Request]]]:
-        """Take of each source what it may have in a batch; the rest goes on waiting."""
-        sources: list[Source] = []
-        taken: list[list[Request]] = []
-        count = size = 0
+    def _take(self) -> dict[Source, list[Request]]:
+        """Take the pending requests, fairly: of each source no more than its bounds."""
+        pending, self._pending = self._pending, {}
+        size, self._size = self._size, 0
+        is_large = size > MAX_STORED_A_SOURCE
+        if not is_large and sum(map(len, pending.values())) <= MAX_COMMANDS_A_SOURCE:
+            # All of it is no more than one alone may have.
+            return pending
         limit = self._database.limits.max_message_bytes
+        taken: dict[Source, list[Request]] = {}
         # What is left of those of whom some was taken comes after all others.
-        rest: dict[Source, int] = {}
-        for source, queued in waiting.items():
-            if count >= MAX_COMMANDS_A_BATCH or size >= MAX_BYTES_A_BATCH:
-                self._sources[source] = queued
+        rest: dict[Source, list[Request]] = {}
+        count = taken_size = 0
+        for source, requests in pending.items():
+            if count >= MAX_COMMANDS_A_BATCH or taken_size >= MAX_BYTES_A_BATCH:
+                self._pending[source] = requests
                 continue
-            requests, taken_bytes = source.queue, queued
-            source.queue = []
-            if len(requests) > 1 and (
-                len(requests) > MAX_COMMANDS_A_SOURCE or queued > MAX_STORED_A_SOURCE
-            ):
-                requests, source.queue, taken_bytes = split_off(requests, limit)
-                if source.queue:
-                    rest[source] = queued - taken_bytes
-            sources.append(source)
-            taken.append(requests)
+            if is_large or len(requests) > MAX_COMMANDS_A_SOURCE:
+                requests, left, more = split_off(requests, limit)
+                taken_size += more
+                if left:
+                    rest[source] = left
+            taken[source] = requests
             count += len(requests)
-            size += taken_bytes
-        self._sources |= rest
-        return sources, taken
+        self._pending |= rest
+        self._size = size - taken_size if self._pending else 0
+        return taken
 
     def _execute(self) -> Committed:
-        self._prepare(self._sources)
-        sources, taken = self._take()
-        plan = Plan(taken)
-        batch: Batch = run_batch(self._database, plan.requests, self._clock.now_ms())
-        outcomes = plan.by_source(batch.outcomes)
-        count = len(plan.requests)
+        self._prepare(self._pending)
+        taken = self._take()
+        sources = [*taken.values()]
+        requests, runs = plan(sources)
+        batch: Batch = run_batch(self._database, requests, self._clock.now_ms())
+        count = len(requests)
         self.commands += count
         self.commits += len(batch.transactions) or 1
-        self.largest_batch = max(self.largest_batch, count)
-        return zip(sources, taken, outcomes, strict=True), batch.transactions
+        if count > self.largest_batch:
+            self.largest_batch = count
+        outcomes = by_source(sources, runs, batch.outcomes)
+        return zip(taken, sources, outcomes, strict=True), batch.transactions
 
     def _work(self, job: Job) -> Committed | None:
         try:

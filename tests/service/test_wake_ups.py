@@ -29,7 +29,7 @@ def test_a_wake_up_passes_on_when_who_was_woken_leaves(tmp_path: Path) -> None:
         broker.submit(sender, [Request(user, MessageNack((leased.receipt,)))])
         # Who is told of that batch is told before the writer's next turn.
         await sender.answered.wait()
-        assert first.queue
+        assert first in broker._writer._pending
         first.closed = True
         broker.leave(first)
         await asyncio.wait_for(second.answered.wait(), PATIENCE_S / 4)

@@ -81,9 +81,6 @@ def test_what_is_pending_is_done_before_the_end(tmp_path: Path) -> None:
 class _Source:
     """Somebody with one command."""
 
-    def __init__(self) -> None:
-        self.queue: list[Request] = []
-
 
 def test_replies_are_on_their_way_before_a_checkpoint_and_a_job(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
@@ -199,7 +196,7 @@ def test_who_has_left_has_nothing_waiting(tmp_path: Path) -> None:
         gone = _Source()
         writer.submit(gone, [Request(alice, QueueList())])
         writer.withdraw(gone)
-        assert not writer._sources
+        assert not writer._pending
         writer.close()
 
     asyncio.run(main())
@@ -215,7 +212,7 @@ def _writer(
         raise error
 
     return Writer(
-        asyncio.get_running_loop(), database, Clock(), lambda sources: None, deliver, fail
+        asyncio.get_running_loop(), database, Clock(), lambda pending: None, deliver, fail
     )
 
 
