@@ -156,7 +156,7 @@ def functions(folder: Path) -> Iterator[Check]:
         """Return the commands of a read."""
         return reading.commands(reading.bodies(encode_request(words) * count))
 
-    for count, most_read, most_run in ((1, 10, 70), (BATCH, 1.2, 2.3)):
+    for count, most_read, most_run in ((1, 7, 70), (BATCH, 0.1, 2.3)):
         sends = read(count)
         store.run(*sends)
         if len(sends) != count:

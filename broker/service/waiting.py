@@ -106,7 +106,7 @@ class Waiting:
                 self._wake_queue(waiter.queue, 1)
 
     def meet(self, requests: Sequence[Request]) -> None:
-        """Execute again as many pulls as requests, just submitted, may bring messages."""
+        """Execute again as many pulls as requests of the next batch may bring messages."""
         if not self._by_client:
             return
         commands = [request.command for request in requests]
