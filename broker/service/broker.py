@@ -131,11 +131,11 @@ class Broker:
             return True
         return self._waiting.park(client, request)
 
-    def _prepare(self, pending: Mapping[Client, list[Request]]) -> None:
+    def _prepare(self, pending: Mapping[Client, list[Request]], seen: int) -> None:
         """Put beside what is pending what it may bring something: pulls, and consumers that ask."""
         if not (self.holders or self._waiting):
             return
-        for client, requests in [*pending.items()]:
+        for client, requests in [*pending.items()][seen:]:
             self._waiting.meet(requests)
             if self.holders:
                 self._expect_credit(client, requests)

@@ -85,8 +85,8 @@ class Writer:
         loop: the event loop, from which alone it is called.
         database: open, and from now on used by nobody else.
         clock: the time of each batch.
-        prepare: called before each batch with the requests of each source that wait for it;
-            what it submits is in the batch too.
+        prepare: called before each batch with the requests of each source that wait for it,
+            and how many of the sources it has seen; what it submits is in the batch too.
         deliver: called after each commit.
         fail: called once, if the database failed so that a commit's outcome is
             unknown; nothing is executed any more then.
@@ -97,7 +97,7 @@ class Writer:
         loop: asyncio.AbstractEventLoop,
         database: Database,
         clock: Clock,
-        prepare: Callable[[Mapping[Any, list[Request]]], None],
+        prepare: Callable[[Mapping[Any, list[Request]], int], None],
         deliver: Callable[[Iterable[Portion], list[Transaction]], None],
         fail: Callable[[Exception], None],
     ) -> None:
@@ -114,9 +114,9 @@ class Writer:
         self._jobs: deque[Job] = deque()
         self._clean_up_owed = True
         self._in_use: Set[str] = frozenset()
-        # How often the next batch was put off, and how many sources there were then.
-        self._looks = 0
-        self._seen = 0
+        # How often the next batch was put off, how many sources there were then, and how many
+        # have been prepared.
+        self._looks = self._seen = self._prepared = 0
         self._turn_is_due = False
         self._interlude_is_due = False
         self._ended = False
@@ -206,12 +206,14 @@ class Writer:
 
     def _turn(self) -> None:
         """Execute a batch."""
-        if self._gathers():
-            self._loop.call_soon(self._turn)
-            return
         self._turn_is_due = False
-        self._looks = self._seen = 0
         try:
+            # Once for each, whatever comes of it.
+            seen, self._prepared = self._prepared, len(self._pending)
+            self._prepare(self._pending, seen)
+            if self._gathers():
+                return
+            self._looks = self._seen = self._prepared = 0
             if self._pending:
                 self._commit(self._execute)
             if self._database.is_checkpoint_due:
@@ -292,7 +294,6 @@ class Writer:
         return taken
 
     def _execute(self) -> Committed:
-        self._prepare(self._pending)
         taken = self._take()
         sources = [*taken.values()]
         requests, runs = plan(sources)

@@ -212,7 +212,7 @@ def _writer(
         raise error
 
     return Writer(
-        asyncio.get_running_loop(), database, Clock(), lambda pending: None, deliver, fail
+        asyncio.get_running_loop(), database, Clock(), lambda *pending: None, deliver, fail
     )
 
 
