@@ -102,22 +102,22 @@ def statements(folder: Path) -> Iterator[Check]:
         return Check(f"SQL executions: {what}", store.executions, most)
 
     store.run(*(QueueSend("q0", b"x") for _ in range(BATCH)))
-    yield check(f"{BATCH} sends to one queue", 44)
+    yield check(f"{BATCH} sends to one queue", 40)
     store.run(*(QueueSend(f"q{n % 10}", b"x") for n in range(BATCH)))
-    yield check(f"{BATCH} sends to ten queues", 61)
+    yield check(f"{BATCH} sends to ten queues", 57)
     (pulled,) = store.run(QueuePull("q0", BATCH))
     yield check(f"a pull of {BATCH}", 8)
     store.run(*(MessageAck((message.receipt,)) for message in pulled))
     yield check(f"{BATCH} acks", 8)
     single = store.run(*(QueuePull("q1") for _ in range(100)))
-    yield check("100 pulls of one", 11)
+    yield check("100 pulls of one", 9)
     store.run(MessageAck(tuple(message.receipt for (message,) in single)))
-    yield check("an ack of 100", 16)
+    yield check("an ack of 100", 13)
     store.run(*(ChannelPublish("c", b"x") for _ in range(100)))
     yield check("100 publishes to 100 subscriptions", 117)
     store.run(QueueSend("q0", b"x"))
     store.run(QueueSend("q0", b"x"))
-    yield check("a lone send", 7)
+    yield check("a lone send", 6)
     store.keep()
     store.run(QueueSend("q0", b"x"))
     store.run(QueueSend("q0", b"x"))
@@ -156,7 +156,7 @@ def functions(folder: Path) -> Iterator[Check]:
         """Return the commands of a read."""
         return reading.commands(reading.bodies(encode_request(words) * count))
 
-    for count, most_read, most_run in ((1, 7, 70), (BATCH, 0.1, 2.3)):
+    for count, most_read, most_run in ((1, 7, 50), (BATCH, 0.1, 2.15)):
         sends = read(count)
         store.run(*sends)
         if len(sends) != count:
@@ -167,7 +167,7 @@ def functions(folder: Path) -> Iterator[Check]:
     (pulled,) = store.run(QueuePull("q", BATCH))
     ack = MessageAck(tuple(message.receipt for message in pulled))
     executed = called(partial(store.run, ack)) / BATCH
-    yield Check(f"Python functions for each of {BATCH} acks: executed", executed, 0.2)
+    yield Check(f"Python functions for each of {BATCH} acks: executed", executed, 0.1)
     store.close()
 
 
