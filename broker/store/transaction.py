@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Collection, Hashable, Iterator, Mapping, Sequence, Set
+from collections.abc import Collection, Hashable, Iterator, Sequence, Set
 from contextlib import contextmanager
 from types import MappingProxyType
 from typing import Any, NamedTuple
@@ -98,13 +98,17 @@ class CounterChanges:
         queue.bytes += self.bytes
 
 
+#: What nothing was put into yet, and nothing can be.
+_NOTHING: Any = MappingProxyType({})
+
+
 class Transaction:
     """One transaction of the store, begun by its :class:`~.database.Database`.
 
     Handlers never commit it.
 
     Attributes:
-        cursor: the driver's, closed before the commit; for the database, not for handlers.
+        cursor: the driver's, for the database, not for handlers; its last statement is COMMIT.
         now: milliseconds since 1970, UTC, the same for the whole transaction.
         limits: what the broker allows.
         ids: where ids come from.
@@ -125,9 +129,9 @@ class Transaction:
         cuts_file: whether the file is to be cut after the commit, before anybody is told.
     """
 
-    # What few have to tell is empty until they do.
-    woken_channels: Mapping[str, int] = MappingProxyType({})
-    channels_due: Mapping[str, int] = MappingProxyType({})
+    # What few need is empty, and shared, until they do.
+    woken_channels: dict[str, int] = _NOTHING
+    channels_due: dict[str, int] = _NOTHING
     clean_up_at: int | None = None
     left_to_clean_up = False
     ended: Set[str] = frozenset()
@@ -135,8 +139,8 @@ class Transaction:
     cuts_file = False
     # Whether what is known holds all that this transaction has changed of such.
     _knows_changes = True
-    _channel_counters: Mapping[int, CounterChanges] = MappingProxyType({})
-    _user_names: Mapping[int, str] = MappingProxyType({})
+    _channel_counters: dict[int, CounterChanges] = _NOTHING
+    _user_names: dict[int, str] = _NOTHING
 
     def __init__(
         self,
@@ -259,7 +263,7 @@ class Transaction:
         """
         self.flush()
         told = (
-            {**self.woken_queues}, self.woken_channels, {**self.due}, self.channels_due,
+            {**self.woken_queues}, {**self.woken_channels}, {**self.due}, {**self.channels_due},
             self.clean_up_at, self.left_to_clean_up, {*self.ended}, self.changed_users,
         )  # fmt: skip
         ids_left = self.ids.left
@@ -273,7 +277,7 @@ class Transaction:
                 self.cursor.execute("ROLLBACK TO broker")
                 self.cursor.execute("RELEASE broker")
             self._counters.clear()
-            self._channel_counters = {}
+            self._channel_counters = _NOTHING
             self._forget()
             self.ids.left = ids_left
             (
@@ -342,7 +346,8 @@ class Transaction:
         if name is None:
             row = self.one(sql.FIND_USER_NAME, (user_id,))
             name = str(row[0]) if row else f"user {user_id}"
-            self._user_names = {**self._user_names, user_id: name}
+            self._user_names = self._user_names or {}
+            self._user_names[user_id] = name
         return name
 
     def changes_user(self, user_id: int) -> None:
@@ -384,8 +389,8 @@ class Transaction:
         """Return the changes to the counters of each subscription's queue of a channel."""
         counters = self._channel_counters.get(channel_id)
         if counters is None:
-            counters = CounterChanges()
-            self._channel_counters = {**self._channel_counters, channel_id: counters}
+            self._channel_counters = self._channel_counters or {}
+            counters = self._channel_counters[channel_id] = CounterChanges()
         return counters
 
     # --- what it has to tell ---
@@ -396,8 +401,8 @@ class Transaction:
 
     def wakes_channel(self, channel: str, count: int = 1) -> None:
         """Note that so many became ready in each subscription of a channel."""
-        known = self.woken_channels
-        self.woken_channels = {**known, channel: known.get(channel, 0) + count}
+        self.woken_channels = self.woken_channels or {}
+        self.woken_channels[channel] = self.woken_channels.get(channel, 0) + count
 
     def takes(self, queue: str, count: int) -> None:
         """Note that so many that were ready in a queue are not any more."""
@@ -422,8 +427,8 @@ class Transaction:
 
     def channel_falls_due(self, channel: str, time: int) -> None:
         """Note that something in every subscription of a channel falls due at ``time``."""
-        known = self.channels_due
-        self.channels_due = {**known, channel: min(time, known.get(channel, time))}
+        self.channels_due = self.channels_due or {}
+        self.channels_due[channel] = min(time, self.channels_due.get(channel, time))
 
     def to_clean_up(self, time: int | None) -> None:
         """Note that something is to be taken away at ``time``."""
@@ -446,7 +451,7 @@ class Transaction:
         if self._channel_counters:
             changed = [c.row(key) for key, c in self._channel_counters.items()]
             self.run_many(sql.ADD_TO_SUBSCRIPTIONS, changed)
-            self._channel_counters = {}
+            self._channel_counters = _NOTHING
         if not self._knows_changes:
             self._known.clear()
 
