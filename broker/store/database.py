@@ -229,9 +229,14 @@ class _Scope:
 
     def __enter__(self) -> Transaction:
         database = self._database
-        cursor = database._opened().cursor()
+        connection = database._opened()
+        cursor = connection.cursor()
         ids, memory = database._ids, database._memory
         try:
+            if connection.in_transaction:
+                # An interrupt has ended the last one where nothing could be undone.
+                self._forget()
+                connection.rollback()
             if not memory.holds(begin(cursor)):
                 # What is sent here from now on comes after what others have sent.
                 ids.forget()
@@ -241,31 +246,33 @@ class _Scope:
                 has_consumers=database.has_consumers,
             )  # fmt: skip
         except BaseException as error:
+            self._forget()
             database._roll_back(cursor, error)
             raise
         return self._tx
 
     def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:
-        tx = self._tx
+        database, tx = self._database, self._tx
         if error is not None:
-            self._database._ids.left = self._ids_left
-            self._undo(error)
+            self._forget()
+            database._ids.left = self._ids_left
+            database._roll_back(tx.cursor, error)
             return
         try:
             tx.flush()
             commit(tx.cursor)
         except BaseException as failure:
-            # An interrupt may come once it is committed: then these are given out.
-            self._database._ids.forget()
-            self._undo(failure)
+            # An interrupt may come once it is committed: then its ids are given out.
+            self._forget()
+            database._roll_back(tx.cursor, failure)
             raise
         if tx.cuts_file:
-            self._database._cut_file()
+            database._cut_file()
 
-    def _undo(self, error: BaseException) -> None:
-        """Undo it, in the database and in what is known of it."""
+    def _forget(self) -> None:
+        """Know nothing of what may have been undone, and give out no id that may have been."""
         self._database._memory.rows.clear()
-        self._database._roll_back(self._tx.cursor, error)
+        self._database._ids.forget()
 
 
 def _size(path: str) -> int:

@@ -10,9 +10,11 @@ from stores import Store
 from broker.commands.atomic import Atomic
 from broker.commands.channel import ChannelCreate, ChannelPublish, ChannelSubscribe
 from broker.commands.queue import QueueCreate, QueueSend, QueueShow
+from broker.commands.request import Request
 from broker.errors import NotFound
 from broker.store import ids
 from broker.store.dialect import StoreFailure, commit
+from broker.store.handlers import execute
 from broker.store.transaction import Transaction
 
 BLOCK = 5
@@ -80,6 +82,24 @@ def test_an_interrupt_just_after_the_commit_gives_nothing_out_twice(
     given += send(kept, BLOCK)
     assert len({*given}) == len(given)
     assert kept.run(QueueShow("q")).ready == len(given) + 1
+
+
+def test_an_interrupt_that_leaves_a_transaction_open_is_made_good_by_the_next(store: Store) -> None:
+    """As one does that comes just before its end begins: nothing has undone it."""
+    store.run(QueueCreate("q", (("max_messages", "100"),)))
+    other = Store(store.path)
+    given = send(store) + send(other)
+    left_open = store.database.transaction(store.now).__enter__()
+    sends = [Request(store.alice, QueueSend("q", b"x"))] * 60
+    assert all(isinstance(outcome, int) for outcome in execute(left_open, sends))
+    # What it has counted and given out was never there: nothing is full, or given out twice.
+    given += send(store, 40)
+    for _ in range(5):
+        given += send(store) + send(other)
+    assert given == sorted({*given})
+    assert store.run(QueueShow("q")).ready == len(given)
+    store.check()
+    other.close()
 
 
 def test_so_does_a_transaction_of_parts_that_is_refused(kept: Store) -> None:
