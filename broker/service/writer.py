@@ -156,7 +156,7 @@ class Writer:
         return bool(self._pending)
 
     def withdraw(self, source: Source) -> None:
-        """Drop what a source has waiting."""
+        """Drop what a source has waiting; what it weighs counts until the next batch."""
         self._pending.pop(source, None)
 
     def replace(self, source: Source, request: Request) -> bool:
@@ -164,6 +164,8 @@ class Writer:
         pending = self._pending.get(source)
         if pending is None:
             return False
+        limit = self._database.limits.max_message_bytes
+        self._size += weight(request.command, limit) - weight(pending[0].command, limit)
         pending[0] = request
         return True
 
@@ -206,9 +208,8 @@ class Writer:
 
     def _turn(self) -> None:
         """Execute a batch."""
-        self._turn_is_due = False
         try:
-            # Once for each, whatever comes of it.
+            # Once for each, whatever comes of it; what is submitted by that is in this turn.
             seen, self._prepared = self._prepared, len(self._pending)
             self._prepare(self._pending, seen)
             if self._gathers():
@@ -219,6 +220,7 @@ class Writer:
             if self._database.is_checkpoint_due:
                 self._wake_for_more()
         finally:
+            self._turn_is_due = False
             if not self._ended and self._pending:
                 self._wake()
 

@@ -270,6 +270,40 @@ def test_a_window_of_large_bodies_leaves_room_for_others(tmp_path: Path) -> None
     with_broker(tmp_path, send)
 
 
+def test_what_takes_the_place_of_a_request_weighs_what_it_may_answer(tmp_path: Path) -> None:
+    """Else less waits by the writer's count than there is, and others' bounds are passed."""
+
+    async def send(broker: Broker, user: Principal) -> None:
+        size = broker._database.limits.max_message_bytes
+        fit = MAX_STORED_A_SOURCE // size
+        portions: list[int] = []
+        # Not too many for a batch, but too large.
+        large = [Request(user, QueueSend("jobs", bytes(size)))] * (MAX_COMMANDS_A_SOURCE - 9)
+
+        class Sender(Client):
+            def answer(self, requests: Sequence[Request], outcomes: Sequence[Any]) -> None:
+                if not portions:
+                    # While the last of the small ones still waits.
+                    broker.submit(self, [*large])
+                portions.append(len(requests))
+                super().answer(requests, outcomes)
+
+        asking, sender = Client(), Sender()
+        broker.submit(asking, [Request(user, QueuePull("jobs", 1))])
+        assert broker.replace(asking, Request(user, QueuePull("jobs", 1000)))
+        # Too many and too large for one batch.
+        body = bytes(MAX_STORED_A_SOURCE // MAX_COMMANDS_A_SOURCE)
+        small = [Request(user, QueueSend("jobs", body))] * (MAX_COMMANDS_A_SOURCE + 9)
+        broker.submit(sender, small)
+        async with asyncio.timeout(PATIENCE_S):
+            while len(sender.outcomes) < len(small) + MAX_COMMANDS_A_SOURCE - 9:
+                await broker.call(lambda tx: None)
+        assert portions[0] == MAX_COMMANDS_A_SOURCE
+        assert max(portions[1:]) <= fit + 9
+
+    with_broker(tmp_path, send)
+
+
 def test_whatever_answers_with_bodies_weighs_what_it_may_answer() -> None:
     """Else a connection could ask for any number of them before a bound is met."""
     largest = 1000
