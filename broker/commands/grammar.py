@@ -237,10 +237,12 @@ def template(syntax: Syntax, words: Sequence[bytes]) -> Template | None:
     def commands(lasts: Iterable[bytes]) -> list[Any]:
         # Not by the other: to call it costs as much again as to make one of a thousand.
         all_made: list[Any] = []
-        for last in lasts:
-            fields[place] = read(last)
-            all_made.append(new(kind, fields))
-        fields[place] = None
+        try:
+            for last in lasts:
+                fields[place] = read(last)
+                all_made.append(new(kind, fields))
+        finally:
+            fields[place] = None
         return all_made
 
     return Template(syntax, command, commands)
@@ -415,8 +417,7 @@ def _form_of(syntax: Syntax) -> _Form:
     if syntax.settings:
         checks["settings"] = partial(check_settings, syntax)
     if syntax.tail is not None:
-        tail = syntax.tail
-        checks[tail.field] = lambda behind: check(tail.syntax(), behind)
+        checks[syntax.tail.field] = partial(_check_tail, syntax.tail)
     for field in syntax.progress:
         checks[field] = partial(_not_for_callers, field, command._field_defaults[field])
     form = _FORMS[command] = _Form(
@@ -438,6 +439,13 @@ def _check_each(argument: Argument, values: Sequence[Any]) -> None:
     _check_count(argument, len(values))
     for value in values:
         argument.kind.check(value)
+
+
+def _check_tail(tail: Tail, behind: Any) -> None:
+    syntax = tail.syntax()
+    if type(behind) is not syntax.command:
+        raise Invalid(f"behind {tail.word} comes {syntax.usage}")
+    check(syntax, behind)
 
 
 def _anything(value: object) -> None:

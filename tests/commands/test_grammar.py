@@ -286,3 +286,9 @@ def test_the_first_fields_of_a_command_are_its_arguments(syntax: Syntax) -> None
     assert list(fields[: len(wanted)]) == wanted
     defaults = getattr(syntax.command, "_field_defaults", {})
     assert set(fields[len(wanted) :]) == set(defaults)
+
+
+@pytest.mark.parametrize("behind", [("q", b"x"), ChannelPublish("c", b"x"), 7])
+def test_what_comes_behind_a_command_is_of_its_kind(behind: Any) -> None:
+    with pytest.raises(Invalid, match="SEND"):
+        check(syntax_of(MessageAck), MessageAck(("1.1",), behind))

@@ -467,8 +467,9 @@ def nack(tx: Transaction, requests: list[Request]) -> list[Any]:
     if released:
         tx.run_many(sql.RELEASE, released)
         note_next_expiry(tx)
-    for queue, endings in groupby(ended, key=itemgetter(0)):
-        die(tx, queue, [ending for _, ending in endings])
+    for _, group in groupby(ended, key=lambda end: end[0].id):
+        endings = [*group]
+        die(tx, endings[0][0], [ending for _, ending in endings])
     return outcomes
 
 
