@@ -18,6 +18,7 @@ from ..errors import Invalid, NotFound, Unavailable
 from ..store.database import Database
 from ..store.dialect import StoreFailure
 from ..store.handlers import execute, upkeep, users
+from ..store.handlers.expiry import NEVER
 from ..store.owner import OwnerLock, ServerRunning
 from ..store.transaction import Limits, Transaction
 from .accounts import login_name
@@ -32,8 +33,6 @@ REMOVAL_PAUSE = 2.0
 #: How often a waiting pull looks at the file's time stamps: two system calls.
 LOOK_SECONDS = 0.02
 
-#: A time that never comes.
-NEVER = 2**62
 #: By what a transaction knows when there is something to be cleaned up.
 _CALM_UNTIL = ("calm until",)
 

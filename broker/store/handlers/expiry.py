@@ -20,8 +20,9 @@ EXPIRED = "expired"
 def note_next_expiry(tx: Transaction) -> None:
     """Let the caller know when the next of what is ready or delayed expires.
 
-    For whoever ends leases: one whose life was over during its lease is taken away
-    only then, and the time that was noted as it was sent has passed.
+    For whoever does not know the lives of what it stores; and for whoever ends leases: one
+    whose life was over during its lease is taken away only then, and the time that was noted
+    as it was sent has passed.
     """
     expires_at = _next_expiry(tx)
     if expires_at < NEVER:

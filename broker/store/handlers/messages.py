@@ -16,7 +16,7 @@ from ...errors import BrokerError, Denied, Invalid, NotFound
 from .. import statements as sql
 from ..dialect import NULL
 from ..transaction import CounterChanges, QueueRow, Transaction
-from .expiry import check_takes_alive, expire
+from .expiry import check_takes_alive, expire, note_next_expiry
 from .limits import is_limited, make_room_in_channel
 from .registry import all_or_none, handles, handles_batch
 from .rights import check_may_send, existing_queue
@@ -418,7 +418,7 @@ def _fan_out_within_limits(
     arrival = CounterChanges()
     _count_arrival(arrival, size, due_at)
     tx.run(sql.ADD_TO_ROOMY, (*arrival.row(channel_id), size))
-    tx.to_clean_up(tx.one(sql.NEXT_EXPIRY, ())[0])
+    note_next_expiry(tx)
     return copies
 
 
